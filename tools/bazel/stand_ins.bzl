@@ -1,0 +1,65 @@
+"""What Debian's Bazel lacks to build C++ without a download.
+
+Every Bazel of the 4.x series refers to rules_cc, rules_java, rules_proto and
+remote_coverage_tools, even in a workspace of C++ alone, and fetches each from the network unless
+the workspace defines it. Debian packages rules_java, rules_proto and platforms. Its rules_cc does
+not load under its own Bazel, and remote_coverage_tools is not packaged, so small stand-ins take
+their place: the C++ rules are built into Bazel 4, and coverage is not collected here.
+"""
+
+def _stand_in_impl(ctx):
+    ctx.file("WORKSPACE", "workspace(name = %s)\n" % repr(ctx.name))
+    for path, content in ctx.attr.files.items():
+        ctx.file(path, content)
+
+_stand_in = repository_rule(
+    implementation = _stand_in_impl,
+    attrs = {"files": attr.string_dict(mandatory = True)},
+)
+
+# Rules that hand on to the ones built into Bazel.
+_RULES_CC_DEFS = "".join([
+    "def {rule}(**attrs):\n    native.{rule}(**attrs)\n\n".format(rule = rule)
+    for rule in [
+        "cc_binary",
+        "cc_import",
+        "cc_library",
+        "cc_proto_library",
+        "cc_test",
+        "cc_toolchain",
+        "cc_toolchain_suite",
+        "objc_library",
+    ]
+])
+
+_REMOTE_COVERAGE_TOOLS = """
+package(default_visibility = ["//visibility:public"])
+
+filegroup(name = "coverage_report_generator")
+
+filegroup(name = "lcov_merger")
+"""
+
+def debian_bazel():
+    """Defines what Debian's Bazel would download, unless it is defined already."""
+    if not native.existing_rule("rules_cc"):
+        _stand_in(
+            name = "rules_cc",
+            files = {
+                "BUILD.bazel": "",
+                "cc/BUILD.bazel": "",
+                "cc/defs.bzl": _RULES_CC_DEFS,
+            },
+        )
+    if not native.existing_rule("remote_coverage_tools"):
+        _stand_in(
+            name = "remote_coverage_tools",
+            files = {"BUILD.bazel": _REMOTE_COVERAGE_TOOLS},
+        )
+    for name, path in {
+        "platforms": "/usr/share/bazel/platforms",
+        "rules_java": "/usr/share/bazel/rules/java",
+        "rules_proto": "/usr/share/bazel/rules/proto",
+    }.items():
+        if not native.existing_rule(name):
+            native.local_repository(name = name, path = path)
