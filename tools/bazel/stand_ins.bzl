@@ -40,6 +40,8 @@ filegroup(name = "coverage_report_generator")
 filegroup(name = "lcov_merger")
 """
 
+# A workspace macro is called once; it has nothing to name.
+# buildifier: disable=unnamed-macro
 def debian_bazel():
     """Defines what Debian's Bazel would download, unless it is defined already."""
     if not native.existing_rule("rules_cc"):
