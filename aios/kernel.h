@@ -1,0 +1,220 @@
+// The seam: everything aios asks of an operating system. Sockets, readiness,
+// waking and time sit in one class because they must come from one world: the
+// epoll kernel, the kqueue kernel and the simulated one each implement it, and
+// no other code makes a system call or reads a clock.
+//
+// THE CONTRACT. As short as it can be; each rule has tests of its number that
+// run on every kernel (tests/kernel_contract_test.cc). Code above the seam may
+// rely on these rules and on nothing else.
+//
+//  1. Only `Wait` blocks. Every other call returns at once, whatever the
+//     blocking mode of the descriptor; what would block answers EAGAIN.
+//  2. Readiness is level-triggered. While a handle is ready in a direction that
+//     its interest asks for, no `Wait` on its poller sleeps, and every `Wait`
+//     reports it or, when the reports do not fit, a later one does, in turn.
+//  3. Reports are hints. They may be spurious, come in any order and be split
+//     over several waits; only the next call on the handle tells the truth. An
+//     error, a hang-up or an end of file on a handle is a report of the
+//     directions asked for. A handle whose interest is empty is never reported.
+//  4. `SetInterest` counts from the next `Wait` at the latest. Reports already
+//     handed out are not taken back: the caller drops those of a handle it has
+//     meanwhile closed. A change that fails says so from the call, or as the
+//     error of a later report.
+//  5. `Wait` returns when there are reports, when its poller was woken or when
+//     the timeout has passed, whichever is first; it may return early without
+//     any. A timeout is rounded up, so that a `Wait` that is not disturbed
+//     never ends before it.
+//  6. `Wake` may be called from any thread. The `Wait` in progress, or else the
+//     next one, returns without sleeping. Wakes before that merge into one.
+//  7. `Receive` gives 1 or more bytes, or 0 without an error at the end of the
+//     stream, again on every call. Fewer bytes than asked for prove nothing.
+//  8. `Send` takes a prefix of the buffers: at least one byte, or an error.
+//     After the peer is gone the error is EPIPE or ECONNRESET; no signal is
+//     ever raised.
+//  9. Datagrams go and come whole, one buffer each. One that is longer than the
+//     buffer is cut and flagged; an empty one is a datagram like any other.
+// 10. An error that the network left on a handle is given once: to the next
+//     call on it, or to `TakeError`.
+// 11. `Connect` answers OK, an error, or EINPROGRESS; then the handle becomes
+//     writable when the attempt has ended, and `TakeError` says how.
+// 12. `Accept` gives connections in the order of their arrival, EAGAIN when
+//     there is none. When it fails for lack of descriptors or memory the
+//     connection stays and the handle stays ready.
+// 13. An interrupted call (EINTR) is repeated by the kernel; callers never see
+//     it.
+// 14. `Close` never fails and ends every report of the handle. The handle may
+// be
+//     given to the next `Open` or `Accept`.
+// 15. `Now` never goes back and is always greater than zero.
+// 16. Kernels are safe to use from several threads; one handle and one poller,
+//     `Wake` aside, belong to one thread at a time.
+
+#ifndef AIOS_KERNEL_H_
+#define AIOS_KERNEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "aios/address.h"
+#include "aios/error.h"
+
+namespace aios {
+
+// A socket as its kernel names it: a file descriptor on real systems.
+using Handle = int;
+inline constexpr Handle kNoHandle = -1;
+
+// Nanoseconds, as a point on the kernel's monotonic clock or as a length.
+using Nanoseconds = int64_t;
+inline constexpr Nanoseconds kForever = std::numeric_limits<int64_t>::max();
+
+enum class SocketType : uint8_t { kStream, kDatagram };
+
+enum class SocketOption : uint8_t {
+  kReuseAddress,
+  kReusePort,
+  kNoDelay,
+  kKeepAlive,
+  kIpv6Only,
+};
+
+enum class Direction : uint8_t { kInput = 1, kOutput = 2, kIo = 3 };
+
+// Sets of directions, for interest and readiness.
+using Readiness = uint8_t;
+inline constexpr Readiness kNotReady = 0;
+inline constexpr Readiness kReadable = 1;
+inline constexpr Readiness kWritable = 2;
+
+// What a stream call did: `count` bytes, or an error.
+struct Transfer {
+  size_t count = 0;
+  Error error;
+};
+
+// One buffer of a gathering send; same layout idea as iovec.
+struct ConstBuffer {
+  const char* data = nullptr;
+  size_t size = 0;
+};
+
+struct OutgoingDatagram {
+  ConstBuffer payload;
+  // Null on a connected socket. Must be of the family of the socket.
+  const SocketAddress* target = nullptr;
+};
+
+struct IncomingDatagram {
+  size_t size = 0;  // bytes stored
+  bool truncated = false;
+  SocketAddress sender;  // only when asked for
+};
+
+// What a socket that was made elsewhere turns out to be.
+struct SocketInfo {
+  SocketType type = SocketType::kStream;
+  Family family = Family::kIpv4;
+  bool connected = false;
+  bool listening = false;
+};
+
+// One entry of a `Wait`. `error` is set when a change of interest failed late.
+struct Report {
+  void* token = nullptr;
+  Readiness ready = kNotReady;
+  Error error;
+};
+
+// A place to wait in; one for each collection. Each kernel derives its own.
+class Poller {
+ public:
+  virtual ~Poller() = default;
+
+ protected:
+  Poller() = default;
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+};
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+
+  // "epoll", "kqueue", …
+  virtual std::string_view name() const = 0;
+
+  // The monotonic time. Rule 15.
+  virtual Nanoseconds Now() = 0;
+
+  // Makes a socket, not inherited by child processes.
+  virtual Error Open(SocketType type, Family family, Handle* handle) = 0;
+
+  // Takes a socket that was made elsewhere: says what it is, and prepares it so
+  // that rule 1 holds. ENOTSOCK or EBADF when it is none, EPROTONOSUPPORT when
+  // it is not a stream or datagram socket of IPv4 or IPv6.
+  virtual Error Adopt(Handle handle, SocketInfo* info) = 0;
+
+  // Gives a handle back to other code, in the blocking mode in which `Adopt`
+  // found it; one that `Open` or `Accept` made, in blocking mode. The handle
+  // must have no interest.
+  virtual void Release(Handle handle) = 0;
+
+  virtual void Close(Handle handle) = 0;
+
+  virtual Error SetOption(Handle handle, SocketOption option, bool on) = 0;
+  virtual Error GetOption(Handle handle, SocketOption option, bool* on) = 0;
+
+  virtual Error Bind(Handle handle, const SocketAddress& address) = 0;
+  // `backlog` 0 or less: as long as the system allows.
+  virtual Error Listen(Handle handle, int backlog) = 0;
+  // On a datagram socket this only fixes the peer, and never is in progress.
+  virtual Error Connect(Handle handle, const SocketAddress& address) = 0;
+  // Reads the error the network left on the handle, and clears it.
+  virtual Error TakeError(Handle handle) = 0;
+  virtual Error Accept(Handle listener, Handle* connection) = 0;
+
+  virtual Error LocalAddress(Handle handle, SocketAddress* address) = 0;
+  // ENOTCONN when there is no peer.
+  virtual Error PeerAddress(Handle handle, SocketAddress* address) = 0;
+
+  // Streams. `buffer` and the sum of `buffers` are not empty. `Peek` tells what
+  // `Receive` would give, up to one byte, and leaves it there; an error that it
+  // gives is taken all the same (rule 10). It works on datagrams too.
+  virtual Transfer Receive(Handle handle, std::span<char> buffer) = 0;
+  virtual Transfer Peek(Handle handle) = 0;
+  virtual Transfer Send(Handle handle,
+                        std::span<const ConstBuffer> buffers) = 0;
+
+  // Datagrams. `want_sender` fills in the sender. `SendDatagrams` sends a
+  // prefix of the list and gives its length; the error, if any, is of the
+  // datagram after that prefix, and given only when the prefix is empty.
+  virtual Error ReceiveDatagram(Handle handle, std::span<char> buffer,
+                                bool want_sender,
+                                IncomingDatagram* datagram) = 0;
+  virtual Transfer SendDatagrams(
+      Handle handle, std::span<const OutgoingDatagram> datagrams) = 0;
+
+  virtual Error Shutdown(Handle handle, Direction direction) = 0;
+
+  // The index of a network interface, 0 when there is none of this name.
+  virtual uint32_t InterfaceIndex(std::string_view name) = 0;
+
+  // Readiness. `from` is the interest set last for this handle on this poller
+  // (none for a new one), `to` the one to have; `token` comes back in reports.
+  virtual Error NewPoller(std::unique_ptr<Poller>* poller) = 0;
+  virtual Error SetInterest(Poller& poller, Handle handle, void* token,
+                            Readiness from, Readiness to) = 0;
+  // Returns the number of reports written. `timeout` of 0 polls, `kForever`
+  // waits for ever. `reports` is not empty.
+  virtual size_t Wait(Poller& poller, std::span<Report> reports,
+                      Nanoseconds timeout) = 0;
+  virtual void Wake(Poller& poller) = 0;
+};
+
+}  // namespace aios
+
+#endif  // AIOS_KERNEL_H_
