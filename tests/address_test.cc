@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/random.h"
 
 namespace aios {
 namespace {
@@ -69,24 +70,6 @@ std::string SystemText(const IpAddress& address) {
   }
   return text;
 }
-
-// splitmix64: the same numbers everywhere, unlike <random>'s distributions.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-
-  uint64_t Next() {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
-    z = (z ^ z >> 27) * 0x94D049BB133111EB;
-    return z ^ z >> 31;
-  }
-
-  size_t Below(size_t limit) { return Next() % limit; }
-
- private:
-  uint64_t state_;
-};
 
 // Any address, but zeros, small groups and well-known prefixes are frequent:
 // there the text has its special cases.
