@@ -15,11 +15,14 @@
 //  3. Reports are hints. They may be spurious, come in any order and be split
 //     over several waits; only the next call on the handle tells the truth. An
 //     error, a hang-up or an end of file on a handle is a report of the
-//     directions asked for. A handle whose interest is empty is never reported.
+//     directions asked for. Reports may name directions that were not asked for
+//     as well: the caller masks. A handle whose interest is empty is never
+//     reported.
 //  4. `SetInterest` counts from the next `Wait` at the latest. Reports already
 //     handed out are not taken back: the caller drops those of a handle it has
-//     meanwhile closed. A change that fails says so from the call, or as the
-//     error of a later report.
+//     meanwhile closed. A change that fails says so from the call, and the
+//     interest is as it was, or as the error of a later report, and the handle
+//     has no interest any more.
 //  5. `Wait` returns when there are reports, when its poller was woken or when
 //     the timeout has passed, whichever is first; it may return early without
 //     any. A timeout is rounded up, so that a `Wait` that is not disturbed
@@ -38,13 +41,15 @@
 // 11. `Connect` answers OK, an error, or EINPROGRESS; then the handle becomes
 //     writable when the attempt has ended, and `TakeError` says how.
 // 12. `Accept` gives connections in the order of their arrival, EAGAIN when
-//     there is none. When it fails for lack of descriptors or memory the
-//     connection stays and the handle stays ready.
+//     there is none. When it fails for lack of descriptors or memory, which it
+//     may do although there is none, the connection stays and the handle stays
+//     ready.
 // 13. An interrupted call (EINTR) is repeated by the kernel; callers never see
 //     it.
-// 14. `Close` never fails and ends every report of the handle. The handle may
-// be
-//     given to the next `Open` or `Accept`.
+// 14. `Close` never fails and ends every report of the handle, unless other
+//     code holds a duplicate of it (a child process, `dup`): empty the interest
+//     first where that may be. The handle may be given to the next `Open` or
+//     `Accept`.
 // 15. `Now` never goes back and is always greater than zero.
 // 16. Kernels are safe to use from several threads; one handle and one poller,
 //     `Wake` aside, belong to one thread at a time.
@@ -93,7 +98,7 @@ inline constexpr Readiness kWritable = 2;
 // What a stream call did: `count` bytes, or an error.
 struct Transfer {
   size_t count = 0;
-  Error error;
+  Error error = {};
 };
 
 // One buffer of a gathering send; same layout idea as iovec.
@@ -126,7 +131,7 @@ struct SocketInfo {
 struct Report {
   void* token = nullptr;
   Readiness ready = kNotReady;
-  Error error;
+  Error error = {};
 };
 
 // A place to wait in; one for each collection. Each kernel derives its own.
@@ -192,6 +197,8 @@ class Kernel {
   // Datagrams. `want_sender` fills in the sender. `SendDatagrams` sends a
   // prefix of the list and gives its length; the error, if any, is of the
   // datagram after that prefix, and given only when the prefix is empty.
+  // Otherwise the next call meets it again, unless it was one that the network
+  // left on the handle (rule 10): that one is lost.
   virtual Error ReceiveDatagram(Handle handle, std::span<char> buffer,
                                 bool want_sender,
                                 IncomingDatagram* datagram) = 0;

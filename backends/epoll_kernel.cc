@@ -1,0 +1,182 @@
+#include "backends/epoll_kernel.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <limits>
+
+// epoll_pwait2 counts in nanoseconds instead of milliseconds. It takes a C
+// library that declares it and, at run time, Linux 5.11.
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 35)
+#define AIOS_HAS_EPOLL_PWAIT2 1
+#endif
+#endif
+#ifndef AIOS_HAS_EPOLL_PWAIT2
+#define AIOS_HAS_EPOLL_PWAIT2 0
+#endif
+
+namespace aios {
+
+namespace {
+
+// Events taken by one call; their array is on the stack. What does not fit is
+// reported by the next call, as epoll puts what it has reported behind the
+// rest.
+constexpr size_t kEventsMax = 256;
+
+constexpr Nanoseconds kNanosecondsPerSecond = 1'000'000'000;
+constexpr Nanoseconds kNanosecondsPerMillisecond = 1'000'000;
+
+class EpollPoller final : public Poller {
+ public:
+  EpollPoller(int epoll, int wake) : epoll_(epoll), wake_(wake) {}
+  ~EpollPoller() override {
+    close(wake_);
+    close(epoll_);
+  }
+
+  int epoll() const { return epoll_; }
+  int wake() const { return wake_; }
+
+ private:
+  const int epoll_;
+  const int wake_;
+};
+
+EpollPoller& Own(Poller& poller) { return static_cast<EpollPoller&>(poller); }
+
+uint32_t ToEvents(Readiness readiness) {
+  uint32_t events = 0;
+  if ((readiness & kReadable) != 0) events |= EPOLLIN;
+  if ((readiness & kWritable) != 0) events |= EPOLLOUT;
+  return events;
+}
+
+// EPOLLERR and EPOLLHUP come unasked. Either may mean that a call in either
+// direction has an answer; which one, only the call can tell.
+Readiness ToReadiness(uint32_t events) {
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return kReadable | kWritable;
+  Readiness readiness = kNotReady;
+  if ((events & EPOLLIN) != 0) readiness |= kReadable;
+  if ((events & EPOLLOUT) != 0) readiness |= kWritable;
+  return readiness;
+}
+
+// `epoll_wait` with the timeout in milliseconds, rounded up.
+int WaitMilliseconds(int epoll, epoll_event* events, int count,
+                     Nanoseconds timeout) {
+  int milliseconds = -1;
+  if (timeout != kForever) {
+    constexpr Nanoseconds kLongest = std::numeric_limits<int>::max();
+    Nanoseconds rounded = timeout / kNanosecondsPerMillisecond +
+                          (timeout % kNanosecondsPerMillisecond != 0 ? 1 : 0);
+    // 24 days; a return before the timeout is allowed.
+    milliseconds = static_cast<int>(std::min(rounded, kLongest));
+  }
+  return epoll_wait(epoll, events, count, milliseconds);
+}
+
+int WaitForEvents(int epoll, epoll_event* events, int count,
+                  Nanoseconds timeout) {
+#if AIOS_HAS_EPOLL_PWAIT2
+  // Nothing but itself depends on it.
+  static std::atomic<bool> missing = false;
+  if (!missing.load(std::memory_order_relaxed)) [[likely]] {
+    timespec duration;
+    if (timeout != kForever) {
+      duration.tv_sec = timeout / kNanosecondsPerSecond;
+      duration.tv_nsec = timeout % kNanosecondsPerSecond;
+    }
+    int result =
+        epoll_pwait2(epoll, events, count,
+                     timeout != kForever ? &duration : nullptr, nullptr);
+    // Old container filters answer EPERM where the system would say ENOSYS.
+    if (result >= 0 || (errno != ENOSYS && errno != EPERM)) [[likely]] {
+      return result;
+    }
+    missing.store(true, std::memory_order_relaxed);
+  }
+#endif
+  return WaitMilliseconds(epoll, events, count, timeout);
+}
+
+}  // namespace
+
+Error EpollKernel::NewPoller(std::unique_ptr<Poller>* poller) {
+  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll < 0) return Error(errno);
+  int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake < 0) {
+    Error error(errno);
+    close(epoll);
+    return error;
+  }
+  // Edge-triggered: each write to it is one event, which `Wait` consumes by
+  // looking at it. Nobody ever reads the counter.
+  auto own = std::make_unique<EpollPoller>(epoll, wake);
+  epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.ptr = own.get()}};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, wake, &event) < 0) return Error(errno);
+  *poller = std::move(own);
+  return Error();
+}
+
+Error EpollKernel::SetInterest(Poller& poller, Handle handle, void* token,
+                               Readiness from, Readiness to) {
+  int epoll = Own(poller).epoll();
+  epoll_event event = {.events = ToEvents(to), .data = {.ptr = token}};
+  if (to == kNotReady) {
+    // Not an empty mask: errors and hang-ups would be reported all the same.
+    // Whatever fails here, the handle is not watched afterwards.
+    if (from != kNotReady) epoll_ctl(epoll, EPOLL_CTL_DEL, handle, &event);
+    return Error();
+  }
+  bool add = from == kNotReady;
+  int result =
+      epoll_ctl(epoll, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, handle, &event);
+  if (result == 0) [[likely]] {
+    return Error();
+  }
+  // The caller and epoll can disagree on whether it is there when a handle was
+  // closed behind our back, and the same number came again. The caller's wish
+  // is clear.
+  if (add && errno == EEXIST) {
+    result = epoll_ctl(epoll, EPOLL_CTL_MOD, handle, &event);
+  } else if (!add && errno == ENOENT) {
+    result = epoll_ctl(epoll, EPOLL_CTL_ADD, handle, &event);
+  }
+  return result == 0 ? Error() : Error(errno);
+}
+
+size_t EpollKernel::Wait(Poller& poller, std::span<Report> reports,
+                         Nanoseconds timeout) {
+  EpollPoller& own = Own(poller);
+  std::array<epoll_event, kEventsMax> events;
+  auto room = static_cast<int>(std::min(reports.size(), events.size()));
+  int found = WaitForEvents(own.epoll(), events.data(), room, timeout);
+  // Interrupted: an early return without reports. The caller comes back with
+  // what is left of its timeout.
+  if (found < 0) return 0;
+  size_t count = 0;
+  for (int i = 0; i < found; ++i) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    if (event.data.ptr == &own) continue;  // the wake
+    reports[count++] = {.token = event.data.ptr,
+                        .ready = ToReadiness(event.events)};
+  }
+  return count;
+}
+
+void EpollKernel::Wake(Poller& poller) {
+  // Cannot fail: the counter overflows only after 2^64 wakes.
+  eventfd_write(Own(poller).wake(), 1);
+}
+
+}  // namespace aios

@@ -1,0 +1,596 @@
+#include "backends/posix_socket.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+// What the headers tell. Each feature is used only when this says so.
+#if defined(AIOS_PLAIN_SOCKETS) && AIOS_PLAIN_SOCKETS
+#define AIOS_HAS_SOCKET_FLAGS 0
+#define AIOS_HAS_ACCEPT4 0
+#define AIOS_HAS_SENDMMSG 0
+#define AIOS_DONTWAIT_WORKS 0
+#define AIOS_RECEIVE_TELLS_LENGTH 0
+#endif
+
+#ifndef AIOS_HAS_SOCKET_FLAGS
+#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
+#define AIOS_HAS_SOCKET_FLAGS 1
+#else
+#define AIOS_HAS_SOCKET_FLAGS 0
+#endif
+#endif
+
+// NetBSD has the flags but calls this paccept; it takes the plain path.
+#ifndef AIOS_HAS_ACCEPT4
+#if AIOS_HAS_SOCKET_FLAGS && !defined(__NetBSD__)
+#define AIOS_HAS_ACCEPT4 1
+#else
+#define AIOS_HAS_ACCEPT4 0
+#endif
+#endif
+
+// MSG_WAITFORONE came to every system together with sendmmsg and recvmmsg.
+#ifndef AIOS_HAS_SENDMMSG
+#if defined(MSG_WAITFORONE)
+#define AIOS_HAS_SENDMMSG 1
+#else
+#define AIOS_HAS_SENDMMSG 0
+#endif
+#endif
+
+// Whether MSG_DONTWAIT makes one call nonblocking, sends included. No header
+// tells: NetBSD and macOS define it and let a send block all the same.
+#ifndef AIOS_DONTWAIT_WORKS
+#if defined(__linux__)
+#define AIOS_DONTWAIT_WORKS 1
+#else
+#define AIOS_DONTWAIT_WORKS 0
+#endif
+#endif
+
+// Whether recvfrom with MSG_TRUNC gives the length of the datagram instead of
+// what was stored, which saves building a msghdr to learn that it was cut. No
+// header tells this either: elsewhere the same flag means nothing on the way
+// in.
+#ifndef AIOS_RECEIVE_TELLS_LENGTH
+#if defined(__linux__)
+#define AIOS_RECEIVE_TELLS_LENGTH 1
+#else
+#define AIOS_RECEIVE_TELLS_LENGTH 0
+#endif
+#endif
+
+namespace aios {
+
+namespace {
+
+#if AIOS_DONTWAIT_WORKS
+constexpr int kReceiveFlags = MSG_DONTWAIT;
+#else
+constexpr int kReceiveFlags = 0;
+#endif
+
+#if defined(MSG_NOSIGNAL)
+constexpr int kSendFlags = kReceiveFlags | MSG_NOSIGNAL;
+#else
+constexpr int kSendFlags = kReceiveFlags;
+#endif
+
+// The buffers of one gathering send and the datagrams of one batch. A longer
+// list goes in several calls: both may take a prefix.
+constexpr size_t kBuffersMax = 64;
+constexpr size_t kBatchMax = 64;
+
+// Calls until it is not interrupted. The result is that of the call: negative
+// with errno for an error.
+template <typename Function>
+auto Retry(Function function) {
+  for (;;) {
+    auto result = function();
+    if (result >= 0 || errno != EINTR) [[likely]] {
+      return result;
+    }
+  }
+}
+
+Error LastError() { return Error(errno); }
+
+Error ErrorOf(int result) { return result < 0 ? LastError() : Error(); }
+
+Transfer TransferOf(ssize_t result) {
+  if (result < 0) [[unlikely]] {
+    return {.error = LastError()};
+  }
+  return {.count = static_cast<size_t>(result)};
+}
+
+// Sets or clears a flag of `F_GETFL` with as few calls as it takes.
+Error SetNonblocking(Handle handle, bool nonblocking, bool* was = nullptr) {
+  int flags = fcntl(handle, F_GETFL);
+  if (flags < 0) return LastError();
+  if (was != nullptr) *was = (flags & O_NONBLOCK) != 0;
+  int wanted = nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  if (wanted == flags) return Error();
+  return ErrorOf(fcntl(handle, F_SETFL, wanted));
+}
+
+// No broken pipe may raise a signal, on systems that want this said of the
+// socket and not of each call. Best effort: macOS refuses it with EINVAL on a
+// connection that is gone already, which cannot be written to anyway.
+void PreventSignals([[maybe_unused]] Handle handle) {
+#if defined(SO_NOSIGPIPE)
+  int on = 1;
+  setsockopt(handle, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
+#endif
+}
+
+// What `socket` and `accept` could not be told by flags. Closes the handle if
+// it fails. Between the two calls a child process may inherit the handle; these
+// systems offer nothing better.
+[[maybe_unused]] Error PrepareNew(Handle handle) {
+  if (fcntl(handle, F_SETFD, FD_CLOEXEC) < 0) {
+    Error error = LastError();
+    close(handle);
+    return error;
+  }
+  // The BSDs let the listener's O_NONBLOCK pass to its connections, Linux does
+  // not: it is set in either case.
+  if (Error error = SetNonblocking(handle, true); !error.ok()) {
+    close(handle);
+    return error;
+  }
+  return Error();
+}
+
+Error GetIntOption(Handle handle, int level, int name, int* value) {
+  *value = 0;
+  socklen_t length = sizeof(*value);
+  return ErrorOf(getsockopt(handle, level, name, value, &length));
+}
+
+struct NativeOption {
+  int level;
+  int name;
+};
+
+NativeOption ToNative(SocketOption option) {
+  switch (option) {
+    case SocketOption::kReuseAddress:
+      return {SOL_SOCKET, SO_REUSEADDR};
+    case SocketOption::kReusePort:
+#if defined(SO_REUSEPORT_LB)
+      // FreeBSD spreads connections over the listeners only with this one.
+      return {SOL_SOCKET, SO_REUSEPORT_LB};
+#else
+      return {SOL_SOCKET, SO_REUSEPORT};
+#endif
+    case SocketOption::kNoDelay:
+      return {IPPROTO_TCP, TCP_NODELAY};
+    case SocketOption::kKeepAlive:
+      return {SOL_SOCKET, SO_KEEPALIVE};
+    case SocketOption::kIpv6Only:
+      return {IPPROTO_IPV6, IPV6_V6ONLY};
+  }
+  return {-1, -1};
+}
+
+iovec ToNative(const ConstBuffer& buffer) {
+  // The system does not write through it.
+  return {.iov_base = const_cast<char*>(buffer.data), .iov_len = buffer.size};
+}
+
+// Errors of one connection that ended before it was accepted; Linux gives the
+// pending ones of the network in this way too. The next one may be good.
+bool IsLostConnection(int code) {
+  switch (code) {
+    case ECONNABORTED:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETUNREACH:
+#if defined(ENONET)
+    case ENONET:
+#endif
+      return true;
+    default:
+      return false;
+  }
+}
+
+ssize_t SendDatagram(Handle handle, const OutgoingDatagram& datagram) {
+  const ConstBuffer& payload = datagram.payload;
+  if (datagram.target == nullptr) {
+    return Retry(
+        [&] { return send(handle, payload.data, payload.size, kSendFlags); });
+  }
+  NativeAddress native;
+  socklen_t length = ToNative(*datagram.target, &native);
+  return Retry([&] {
+    return sendto(handle, payload.data, payload.size, kSendFlags,
+                  &native.generic, length);
+  });
+}
+
+}  // namespace
+
+socklen_t ToNative(const SocketAddress& address, NativeAddress* native) {
+  const IpAddress& ip = address.ip();
+  // Zeroed for sin_zero and sin6_flowinfo. The BSDs' length member stays zero
+  // as well: they fill it in on the way into the system.
+  if (ip.is_ipv4()) {
+    native->ipv4 = sockaddr_in{};
+    native->ipv4.sin_family = AF_INET;
+    native->ipv4.sin_port = htons(address.port());
+    native->ipv4.sin_addr.s_addr = htonl(ip.ipv4());
+    return sizeof(native->ipv4);
+  }
+  native->ipv6 = sockaddr_in6{};
+  native->ipv6.sin6_family = AF_INET6;
+  native->ipv6.sin6_port = htons(address.port());
+  IpAddress::Ipv6Bytes bytes = ip.ipv6();
+  static_assert(sizeof(native->ipv6.sin6_addr) == sizeof(bytes));
+  std::memcpy(&native->ipv6.sin6_addr, bytes.data(), sizeof(bytes));
+  native->ipv6.sin6_scope_id = ip.scope();
+  return sizeof(native->ipv6);
+}
+
+SocketAddress FromNative(const NativeAddress& native, socklen_t length) {
+  // The member for IPv4 must have been written before the family is read.
+  if (length >= sizeof(native.ipv4) && native.generic.sa_family == AF_INET) {
+    return SocketAddress(
+        IpAddress::FromIpv4(ntohl(native.ipv4.sin_addr.s_addr)),
+        ntohs(native.ipv4.sin_port));
+  }
+  if (length >= sizeof(native.ipv6) && native.generic.sa_family == AF_INET6) {
+    IpAddress::Ipv6Bytes bytes;
+    std::memcpy(bytes.data(), &native.ipv6.sin6_addr, sizeof(bytes));
+    return SocketAddress(IpAddress::FromIpv6(bytes, native.ipv6.sin6_scope_id),
+                         ntohs(native.ipv6.sin6_port));
+  }
+  return SocketAddress();
+}
+
+Nanoseconds PosixKernel::Now() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return Nanoseconds{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+Error PosixKernel::Open(SocketType type, Family family, Handle* handle) {
+  int domain = family == Family::kIpv4 ? AF_INET : AF_INET6;
+  int native_type = type == SocketType::kStream ? SOCK_STREAM : SOCK_DGRAM;
+#if AIOS_HAS_SOCKET_FLAGS
+  native_type |= SOCK_NONBLOCK | SOCK_CLOEXEC;
+#endif
+  int fd = socket(domain, native_type, 0);
+  if (fd < 0) return LastError();
+#if !AIOS_HAS_SOCKET_FLAGS
+  if (Error error = PrepareNew(fd); !error.ok()) return error;
+#endif
+  PreventSignals(fd);
+  *handle = fd;
+  return Error();
+}
+
+Error PosixKernel::Adopt(Handle handle, SocketInfo* info) {
+  int type;
+  if (Error error = GetIntOption(handle, SOL_SOCKET, SO_TYPE, &type);
+      !error.ok()) {
+    return error;
+  }
+  if (type != SOCK_STREAM && type != SOCK_DGRAM) return Error(EPROTONOSUPPORT);
+
+  // Every system gives the family in this way, also of an unbound socket. The
+  // storage is for the addresses of other families, such as long paths.
+  sockaddr_storage local = {};
+  socklen_t length = sizeof(local);
+  if (getsockname(handle, reinterpret_cast<sockaddr*>(&local), &length) < 0) {
+    return LastError();
+  }
+  if (local.ss_family != AF_INET && local.ss_family != AF_INET6) {
+    return Error(EPROTONOSUPPORT);
+  }
+
+  SocketInfo found;
+  found.type =
+      type == SOCK_STREAM ? SocketType::kStream : SocketType::kDatagram;
+  found.family = local.ss_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
+#if defined(SO_ACCEPTCONN)
+  int listening;
+  found.listening =
+      GetIntOption(handle, SOL_SOCKET, SO_ACCEPTCONN, &listening).ok() &&
+      listening != 0;
+#endif
+  SocketAddress peer;
+  found.connected = PeerAddress(handle, &peer).ok();
+
+  bool was_nonblocking = false;
+  bool needs_nonblocking =
+      !AIOS_DONTWAIT_WORKS ||
+      (found.type == SocketType::kStream && !found.connected);
+  if (needs_nonblocking) {
+    if (Error error = SetNonblocking(handle, true, &was_nonblocking);
+        !error.ok()) {
+      return error;
+    }
+  } else {
+    int flags = fcntl(handle, F_GETFL);
+    if (flags < 0) return LastError();
+    was_nonblocking = (flags & O_NONBLOCK) != 0;
+  }
+  PreventSignals(handle);
+  if (was_nonblocking) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    was_nonblocking_.insert(handle);
+    was_nonblocking_count_.store(was_nonblocking_.size(),
+                                 std::memory_order_relaxed);
+  } else {
+    // Left over from a handle that was closed behind our back.
+    TakeWasNonblocking(handle);
+  }
+  *info = found;
+  return Error();
+}
+
+void PosixKernel::Release(Handle handle) {
+  // An error says that the handle is closed already, and there is nothing to
+  // give back.
+  if (!TakeWasNonblocking(handle)) {
+    static_cast<void>(SetNonblocking(handle, false));
+  }
+}
+
+void PosixKernel::Close(Handle handle) {
+  TakeWasNonblocking(handle);
+  // Never repeated after EINTR: Linux and the BSDs have closed the handle by
+  // then, and it may already be another thread's.
+  close(handle);
+}
+
+bool PosixKernel::TakeWasNonblocking(Handle handle) {
+  // Relaxed is enough: a handle belongs to one thread at a time, so the count
+  // that this thread sees includes its handle.
+  if (was_nonblocking_count_.load(std::memory_order_relaxed) == 0) {
+    return false;
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  bool found = was_nonblocking_.erase(handle) != 0;
+  was_nonblocking_count_.store(was_nonblocking_.size(),
+                               std::memory_order_relaxed);
+  return found;
+}
+
+Error PosixKernel::SetOption(Handle handle, SocketOption option, bool on) {
+  NativeOption native = ToNative(option);
+  int value = on ? 1 : 0;
+  return ErrorOf(
+      setsockopt(handle, native.level, native.name, &value, sizeof(value)));
+}
+
+Error PosixKernel::GetOption(Handle handle, SocketOption option, bool* on) {
+  NativeOption native = ToNative(option);
+  int value;
+  Error error = GetIntOption(handle, native.level, native.name, &value);
+  // Some systems give the bit of the flag instead of 1.
+  if (error.ok()) *on = value != 0;
+  return error;
+}
+
+Error PosixKernel::Bind(Handle handle, const SocketAddress& address) {
+  NativeAddress native;
+  socklen_t length = ToNative(address, &native);
+  return ErrorOf(bind(handle, &native.generic, length));
+}
+
+Error PosixKernel::Listen(Handle handle, int backlog) {
+  // Systems cut the number to their limit, but this constant may be below it:
+  // Linux had 128 in the header long after the limit was 4096.
+  constexpr int kLongest = std::max(SOMAXCONN, 65535);
+  return ErrorOf(listen(handle, backlog > 0 ? backlog : kLongest));
+}
+
+Error PosixKernel::Connect(Handle handle, const SocketAddress& address) {
+  NativeAddress native;
+  socklen_t length = ToNative(address, &native);
+  if (connect(handle, &native.generic, length) == 0) return Error();
+  // Not to be repeated: the attempt goes on, and a second call would only
+  // answer EALREADY.
+  if (errno == EINTR) return Error(EINPROGRESS);
+  return LastError();
+}
+
+Error PosixKernel::TakeError(Handle handle) {
+  int code;
+  Error error = GetIntOption(handle, SOL_SOCKET, SO_ERROR, &code);
+  return error.ok() ? Error(code) : error;
+}
+
+Error PosixKernel::Accept(Handle listener, Handle* connection) {
+  for (;;) {
+#if AIOS_HAS_ACCEPT4
+    constexpr int kFlags =
+        SOCK_CLOEXEC | (AIOS_DONTWAIT_WORKS ? 0 : SOCK_NONBLOCK);
+    int fd = accept4(listener, nullptr, nullptr, kFlags);
+#else
+    int fd = accept(listener, nullptr, nullptr);
+#endif
+    if (fd < 0) [[unlikely]] {
+      if (errno == EINTR || IsLostConnection(errno)) continue;
+      return LastError();
+    }
+#if !AIOS_HAS_ACCEPT4
+    if (Error error = PrepareNew(fd); !error.ok()) return error;
+#endif
+    PreventSignals(fd);
+    *connection = fd;
+    return Error();
+  }
+}
+
+Error PosixKernel::LocalAddress(Handle handle, SocketAddress* address) {
+  NativeAddress native = {};
+  socklen_t length = sizeof(native);
+  if (getsockname(handle, &native.generic, &length) < 0) return LastError();
+  *address = FromNative(native, length);
+  return Error();
+}
+
+Error PosixKernel::PeerAddress(Handle handle, SocketAddress* address) {
+  NativeAddress native = {};
+  socklen_t length = sizeof(native);
+  if (getpeername(handle, &native.generic, &length) < 0) {
+    // macOS says so of a connection that the peer has reset.
+    return Error(errno == EINVAL ? ENOTCONN : errno);
+  }
+  *address = FromNative(native, length);
+  return Error();
+}
+
+Transfer PosixKernel::Receive(Handle handle, std::span<char> buffer) {
+  return TransferOf(Retry([&] {
+    return recv(handle, buffer.data(), buffer.size(), kReceiveFlags);
+  }));
+}
+
+Transfer PosixKernel::Peek(Handle handle) {
+  char byte;
+  return TransferOf(
+      Retry([&] { return recv(handle, &byte, 1, kReceiveFlags | MSG_PEEK); }));
+}
+
+Transfer PosixKernel::Send(Handle handle,
+                           std::span<const ConstBuffer> buffers) {
+  if (buffers.size() == 1) [[likely]] {
+    return TransferOf(Retry([&] {
+      return send(handle, buffers[0].data, buffers[0].size, kSendFlags);
+    }));
+  }
+  std::array<iovec, kBuffersMax> vector;
+  size_t count = 0;
+  for (const ConstBuffer& buffer : buffers) {
+    // So that the part that fits into one call is never empty.
+    if (buffer.size == 0) continue;
+    vector[count++] = ToNative(buffer);
+    if (count == vector.size()) break;
+  }
+  msghdr message = {};
+  message.msg_iov = vector.data();
+  message.msg_iovlen = count;
+  return TransferOf(
+      Retry([&] { return sendmsg(handle, &message, kSendFlags); }));
+}
+
+Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
+                                   bool want_sender,
+                                   IncomingDatagram* datagram) {
+  NativeAddress native;
+  socklen_t length = want_sender ? sizeof(native) : 0;
+#if AIOS_RECEIVE_TELLS_LENGTH
+  ssize_t result = Retry([&] {
+    return recvfrom(handle, buffer.data(), buffer.size(),
+                    kReceiveFlags | MSG_TRUNC,
+                    want_sender ? &native.generic : nullptr,
+                    want_sender ? &length : nullptr);
+  });
+  if (result < 0) return LastError();
+  auto size = static_cast<size_t>(result);
+  datagram->size = std::min(size, buffer.size());
+  datagram->truncated = size > buffer.size();
+#else
+  iovec vector = {.iov_base = buffer.data(), .iov_len = buffer.size()};
+  msghdr message = {};
+  message.msg_name = want_sender ? &native : nullptr;
+  message.msg_namelen = length;
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  ssize_t result =
+      Retry([&] { return recvmsg(handle, &message, kReceiveFlags); });
+  if (result < 0) return LastError();
+  datagram->size = static_cast<size_t>(result);
+  datagram->truncated = (message.msg_flags & MSG_TRUNC) != 0;
+  length = message.msg_namelen;
+#endif
+  if (want_sender) datagram->sender = FromNative(native, length);
+  return Error();
+}
+
+Transfer PosixKernel::SendDatagrams(
+    Handle handle, std::span<const OutgoingDatagram> datagrams) {
+  // One alone is the common case, and cheaper without the batch.
+  if (datagrams.size() == 1) [[likely]] {
+    if (SendDatagram(handle, datagrams[0]) < 0) return {.error = LastError()};
+    return {.count = 1};
+  }
+#if AIOS_HAS_SENDMMSG
+  std::array<mmsghdr, kBatchMax> messages;
+  std::array<iovec, kBatchMax> vectors;
+  std::array<NativeAddress, kBatchMax> targets;
+  size_t sent = 0;
+  while (sent < datagrams.size()) {
+    size_t count = std::min(datagrams.size() - sent, kBatchMax);
+    for (size_t i = 0; i < count; ++i) {
+      const OutgoingDatagram& datagram = datagrams[sent + i];
+      vectors[i] = ToNative(datagram.payload);
+      messages[i] = mmsghdr{};
+      msghdr& header = messages[i].msg_hdr;
+      header.msg_iov = &vectors[i];
+      header.msg_iovlen = 1;
+      if (datagram.target != nullptr) {
+        header.msg_name = &targets[i];
+        header.msg_namelen = ToNative(*datagram.target, &targets[i]);
+      }
+    }
+    // The system gives an error only for the first of a call.
+    int result = Retry(
+        [&] { return sendmmsg(handle, messages.data(), count, kSendFlags); });
+    if (result < 0) {
+      if (sent == 0) return {.error = LastError()};
+      break;
+    }
+    sent += static_cast<size_t>(result);
+    if (static_cast<size_t>(result) < count) break;
+  }
+  return {.count = sent};
+#else
+  size_t sent = 0;
+  for (const OutgoingDatagram& datagram : datagrams) {
+    if (SendDatagram(handle, datagram) < 0) {
+      if (sent == 0) return {.error = LastError()};
+      break;
+    }
+    ++sent;
+  }
+  return {.count = sent};
+#endif
+}
+
+Error PosixKernel::Shutdown(Handle handle, Direction direction) {
+  int how = direction == Direction::kInput    ? SHUT_RD
+            : direction == Direction::kOutput ? SHUT_WR
+                                              : SHUT_RDWR;
+  return ErrorOf(shutdown(handle, how));
+}
+
+uint32_t PosixKernel::InterfaceIndex(std::string_view name) {
+  std::array<char, IF_NAMESIZE> text = {};
+  // A longer name than fits, terminator included, is no interface's; nor is
+  // one with a zero inside, which must not be taken for its first part.
+  if (name.size() >= text.size() || name.find('\0') != name.npos) return 0;
+  std::copy(name.begin(), name.end(), text.begin());
+  return if_nametoindex(text.data());
+}
+
+}  // namespace aios

@@ -1,0 +1,97 @@
+// The socket calls of the seam on systems with POSIX sockets. What differs
+// between these systems is how they tell which sockets are ready, so each
+// kernel derives from `PosixKernel` and adds that; the rest is here.
+//
+// What a system lacks (accept4, SOCK_NONBLOCK, MSG_NOSIGNAL, sendmmsg, …) is
+// found by the macros of its headers and replaced by calls that every system
+// has. Where the headers cannot tell, AIOS_DONTWAIT_WORKS decides; see the
+// source. -DAIOS_PLAIN_SOCKETS=1 takes the replacements although the system
+// has better, which is how they are tested on Linux.
+
+#ifndef AIOS_BACKENDS_POSIX_SOCKET_H_
+#define AIOS_BACKENDS_POSIX_SOCKET_H_
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <unordered_set>
+
+#include "aios/address.h"
+#include "aios/error.h"
+#include "aios/kernel.h"
+
+namespace aios {
+
+// A socket address in the form of the system, long enough for both families.
+union NativeAddress {
+  sockaddr generic;
+  sockaddr_in ipv4;
+  sockaddr_in6 ipv6;
+};
+
+// Fills in `native` and gives the length that counts.
+socklen_t ToNative(const SocketAddress& address, NativeAddress* native);
+
+// The default address when `native` is of another family, or too short (some
+// systems give no address where there is none).
+SocketAddress FromNative(const NativeAddress& native, socklen_t length);
+
+// Blocking modes, for the curious. Sockets stay in the mode in which their
+// other users want them, as far as rule 1 of the contract allows: where the
+// system takes MSG_DONTWAIT at its word, connected and datagram sockets that
+// `Adopt` gets stay as they are, and those of `Accept` are blocking; so code
+// that holds the same socket may write to it directly, and block. Listeners
+// and sockets of `Open` have O_NONBLOCK, for accept and connect know no such
+// flag. Elsewhere every socket has O_NONBLOCK until `Release`.
+class PosixKernel : public Kernel {
+ public:
+  Nanoseconds Now() final;
+
+  Error Open(SocketType type, Family family, Handle* handle) final;
+  Error Adopt(Handle handle, SocketInfo* info) final;
+  void Release(Handle handle) final;
+  void Close(Handle handle) final;
+
+  Error SetOption(Handle handle, SocketOption option, bool on) final;
+  Error GetOption(Handle handle, SocketOption option, bool* on) final;
+
+  Error Bind(Handle handle, const SocketAddress& address) final;
+  Error Listen(Handle handle, int backlog) final;
+  Error Connect(Handle handle, const SocketAddress& address) final;
+  Error TakeError(Handle handle) final;
+  Error Accept(Handle listener, Handle* connection) final;
+
+  Error LocalAddress(Handle handle, SocketAddress* address) final;
+  Error PeerAddress(Handle handle, SocketAddress* address) final;
+
+  Transfer Receive(Handle handle, std::span<char> buffer) final;
+  Transfer Peek(Handle handle) final;
+  Transfer Send(Handle handle, std::span<const ConstBuffer> buffers) final;
+
+  Error ReceiveDatagram(Handle handle, std::span<char> buffer, bool want_sender,
+                        IncomingDatagram* datagram) final;
+  Transfer SendDatagrams(Handle handle,
+                         std::span<const OutgoingDatagram> datagrams) final;
+
+  Error Shutdown(Handle handle, Direction direction) final;
+
+  uint32_t InterfaceIndex(std::string_view name) final;
+
+ private:
+  // True, and forgotten, when `Adopt` found the handle with O_NONBLOCK.
+  bool TakeWasNonblocking(Handle handle);
+
+  // The handles that `Release` leaves with O_NONBLOCK. The count lets those who
+  // close a handle pass without the lock as long as there is none.
+  std::mutex mutex_;
+  std::unordered_set<Handle> was_nonblocking_;
+  std::atomic<size_t> was_nonblocking_count_ = 0;
+};
+
+}  // namespace aios
+
+#endif  // AIOS_BACKENDS_POSIX_SOCKET_H_
