@@ -1,0 +1,350 @@
+#include "aios/accepting_handle.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "aios/duration.h"
+#include "aios/event_loop.h"
+#include "aios/local_end.h"
+#include "aios/state_extras.h"
+
+namespace aios {
+
+namespace {
+
+// Between two attempts: to bind to a port in use, and to accept when there are
+// no descriptors.
+constexpr Nanoseconds kRetryInterval = 100'000'000;
+
+bool IsOfOneConnection(Error error) {
+  switch (error.code()) {
+    // The peer gave up before it was accepted.
+    case ECONNABORTED:
+    // Linux hands out what the network left on the new connection.
+    case EPROTO:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+    case ECONNRESET:
+    case EPERM:  // a firewall refused it
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Opens, binds and listens, once.
+Error Listen(Kernel& kernel, const SocketAddress& address,
+             const AcceptTcpOptions& options, Handle* handle,
+             std::string* what) {
+  *what = "no socket";
+  Error error = OpenSocket(kernel, SocketType::kStream, address.family(),
+                           options.ipv6, handle);
+  if (!error.ok()) return error;
+  *what = absl::StrCat("cannot listen on ", address.ToString());
+  // The accepted sockets inherit the last two.
+  error = kernel.SetOption(*handle, SocketOption::kReuseAddress, true);
+  if (error.ok() && options.reuseport) {
+    error = kernel.SetOption(*handle, SocketOption::kReusePort, true);
+    if (!error.ok()) *what = "this system has no reuseport";
+  }
+  if (error.ok() && options.nodelay) {
+    error = kernel.SetOption(*handle, SocketOption::kNoDelay, true);
+  }
+  if (error.ok() && options.keepalive) {
+    error = kernel.SetOption(*handle, SocketOption::kKeepAlive, true);
+  }
+  if (error.ok()) error = kernel.Bind(*handle, address);
+  if (error.ok()) error = kernel.Listen(*handle, options.backlog);
+  if (!error.ok()) kernel.Close(*handle);
+  return error;
+}
+
+// Tries again while the port is in use, until `timeout` has passed.
+Error ListenWithin(Kernel& kernel, Nanoseconds timeout,
+                   const SocketAddress& address,
+                   const AcceptTcpOptions& options, Handle* handle,
+                   std::string* what) {
+  Error error = Listen(kernel, address, options, handle, what);
+  if (error.code() != EADDRINUSE || timeout == 0) return error;
+  std::unique_ptr<Poller> poller;
+  if (Error none = kernel.NewPoller(&poller); !none.ok()) return none;
+  Nanoseconds deadline = DeadlineAfter(kernel.Now(), timeout);
+  for (;;) {
+    Nanoseconds left = deadline - kernel.Now();
+    if (left <= 0) return error;
+    std::array<Report, 1> reports;
+    kernel.Wait(*poller, reports, std::min(left, kRetryInterval));
+    error = Listen(kernel, address, options, handle, what);
+    if (error.code() != EADDRINUSE) return error;
+  }
+}
+
+}  // namespace
+
+struct AcceptFactory {
+  static absl::StatusOr<std::unique_ptr<AcceptingHandle>> Make(
+      WaitStateCollection& collection, const Service& service,
+      ConnectionFunction connection_function, SocketFunction socket_function,
+      AcceptTcpOptions options);
+};
+
+absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
+    WaitStateCollection& collection, const Service& service,
+    ConnectionFunction connection_function, SocketFunction socket_function,
+    AcceptTcpOptions options) {
+  auto refuse = [&options](const absl::Status& why) {
+    return absl::Status(
+        why.code(), absl::StrCat("AcceptTcpConnections \"", options.handle_name,
+                                 "\" refused: ", why.message()));
+  };
+  if (!connection_function && !socket_function) {
+    return refuse(absl::InvalidArgumentError("the function is empty"));
+  }
+  if (options.backlog < 0) {
+    return refuse(absl::InvalidArgumentError(
+        absl::StrCat("the backlog is ", options.backlog, "; give 0 or more")));
+  }
+  if (options.init_timeout < absl::ZeroDuration()) {
+    return refuse(absl::InvalidArgumentError("init_timeout is negative"));
+  }
+  EventLoop& loop = StateFactory::Loop(collection);
+  loop.CheckThread();
+  Kernel& kernel = loop.kernel();
+  Family family = FamilyFor(kernel, options.ipv6, options.address);
+  absl::StatusOr<std::optional<SocketAddress>> address =
+      ResolveLocalEnd(kernel, options.address, service, family);
+  if (!address.ok()) return refuse(address.status());
+  Handle handle = kNoHandle;
+  std::string what;
+  if (Error error = ListenWithin(kernel, ToNanoseconds(options.init_timeout),
+                                 **address, options, &handle, &what);
+      !error.ok()) {
+    return refuse(error.ToStatus(what));
+  }
+
+  std::unique_ptr<AcceptingHandle> accepting(new AcceptingHandle);
+  if (Error error = kernel.LocalAddress(handle, &accepting->local_address_);
+      !error.ok()) {
+    kernel.Close(handle);
+    return refuse(error.ToStatus("the listening socket has no address"));
+  }
+  accepting->connection_function_ = std::move(connection_function);
+  accepting->socket_function_ = std::move(socket_function);
+  accepting->error_function_ = std::move(options.error_function);
+  accepting->state_name_ = std::move(options.name);
+  accepting->handle_name_ = std::move(options.handle_name);
+  accepting->user_info_ = std::move(options.user_info);
+  accepting->queue_output_ = options.queue_output;
+  loop.Add(*accepting, handle);
+  if (options.init_function) options.init_function(handle);
+  loop.Want(*accepting, kReadable);
+  return accepting;
+}
+
+absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(
+    WaitStateCollection& collection, const Service& service,
+    ConnectionFunction function, AcceptTcpOptions options) {
+  return AcceptFactory::Make(collection, service, std::move(function), nullptr,
+                             std::move(options));
+}
+
+absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(
+    WaitStateCollection& collection, const Service& service,
+    SocketFunction function, AcceptTcpOptions options) {
+  return AcceptFactory::Make(collection, service, nullptr, std::move(function),
+                             std::move(options));
+}
+
+AcceptingHandle::~AcceptingHandle() { CloseNow(); }
+
+WaitStateCollection* AcceptingHandle::collection() const {
+  return closed_ ? nullptr : &loop()->collection();
+}
+
+// ---- Accepting.
+
+void AcceptingHandle::OnReady(Readiness /*ready*/) {
+  EventLoop& loop = *this->loop();
+  Kernel& kernel = loop.kernel();
+  // One accept a report costs no call that fails; when the turn before this one
+  // had as many as it took, there is a crowd, and it takes more.
+  bool crowded = loop.turn() == last_turn_ + 1 && accepted_all_;
+  accepts_next_ =
+      crowded ? std::min(accepts_next_ * 2, loop.limits().accepts_per_turn_max)
+              : 1;
+  last_turn_ = loop.turn();
+  accepted_all_ = false;
+  for (int i = 0; i < accepts_next_; ++i) {
+    Handle connection = kNoHandle;
+    Error error = kernel.Accept(handle(), &connection);
+    if (error.ok()) {
+      in_episode_ = false;
+      accepted_.push_back(connection);
+    } else if (error.code() == EAGAIN) {
+      break;
+    } else if (!IsOfOneConnection(error)) {
+      Pause(error);
+      break;
+    }
+    accepted_all_ = i + 1 == accepts_next_;
+  }
+  if (!accepted_.empty() && accepted_ticket_ == kNoTicket) {
+    accepted_ticket_ = loop.Complete(&AcceptingHandle::RunAccepted, this);
+  }
+}
+
+void AcceptingHandle::OnWatchFailed(Error error) { Pause(error); }
+
+void AcceptingHandle::Pause(Error error) {
+  EventLoop& loop = *this->loop();
+  loop.Want(*this, kNotReady);
+  if (resume_ == kForever) loop.CountDeadlines(1);
+  resume_ = DeadlineAfter(loop.Now(), kRetryInterval);
+  loop.ScheduleTimer(*this, resume_);
+  if (in_episode_) return;
+  in_episode_ = true;
+  episode_error_ = error;
+  if (error_function_ && error_ticket_ == kNoTicket) {
+    error_ticket_ = loop.Complete(&AcceptingHandle::RunError, this);
+  }
+}
+
+Nanoseconds AcceptingHandle::OnTimer(Nanoseconds now) {
+  if (resume_ > now) return resume_;
+  loop()->Due(*this, resume_, loop()->NextDeadlineOrder(), 0);
+  return kForever;
+}
+
+void AcceptingHandle::OnDue(uint8_t /*which*/) {
+  if (resume_ == kForever) return;
+  resume_ = kForever;
+  loop()->CountDeadlines(-1);
+  if (!closing_) loop()->Want(*this, kReadable);
+}
+
+void AcceptingHandle::RunAccepted(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.accepted_ticket_ = kNoTicket;
+  self.Deliver();
+}
+
+void AcceptingHandle::Deliver() noexcept {
+  EventLoop& loop = *this->loop();
+  WaitStateCollection& collection = loop.collection();
+  bool ipv6 = local_address_.family() == Family::kIpv6;
+  // On the stack, as a function may destroy this handle.
+  std::vector<Handle> connections = std::move(accepted_);
+  accepted_.clear();
+  ConnectionFunction connection_function = std::move(connection_function_);
+  SocketFunction socket_function = std::move(socket_function_);
+  size_t i = 0;
+  for (; i != connections.size() && !closed_ && !closing_; ++i) {
+    std::unique_ptr<AsyncIoState> state;
+    if (connection_function) {
+      state = StateFactory::Make(
+          collection, connections[i], ipv6,
+          {.ipv6 = ipv6, .name = state_name_, .queue_output = queue_output_});
+    } else {
+      loop.kernel().Release(connections[i]);
+    }
+    loop.BeginCallback(*this);
+    if (state != nullptr) {
+      connection_function(*this, std::move(state));
+    } else {
+      socket_function(*this, connections[i]);
+    }
+    if (loop.EndCallback()) continue;
+    for (++i; i != connections.size(); ++i) {
+      loop.kernel().Close(connections[i]);
+    }
+    return;
+  }
+  for (; i != connections.size(); ++i) loop.kernel().Close(connections[i]);
+  if (closed_) return;
+  connection_function_ = std::move(connection_function);
+  socket_function_ = std::move(socket_function);
+  // For its capacity.
+  connections.clear();
+  if (accepted_.empty()) accepted_ = std::move(connections);
+}
+
+void AcceptingHandle::RunError(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.error_ticket_ = kNoTicket;
+  self.TellError();
+}
+
+void AcceptingHandle::TellError() noexcept {
+  EventLoop& loop = *this->loop();
+  auto function = std::move(error_function_);
+  loop.BeginCallback(*this);
+  function(*this, episode_error_);
+  if (loop.EndCallback() && !closed_) error_function_ = std::move(function);
+}
+
+// ---- Closing.
+
+absl::Status AcceptingHandle::Close(
+    absl::AnyInvocable<void(WaitStateCollection&)> callback) {
+  if (closed_ || closing_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "accepting-handle \"", handle_name_, "\" (port ", local_port(),
+        "): Close refused: it is ", closed_ ? "closed" : "being closed"));
+  }
+  EventLoop& loop = *this->loop();
+  loop.CheckThread();
+  closing_ = true;
+  loop.Want(*this, kNotReady);
+  close_callback_ = std::move(callback);
+  close_ticket_ = loop.Complete(&AcceptingHandle::RunClose, this);
+  return absl::OkStatus();
+}
+
+void AcceptingHandle::RunClose(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.close_ticket_ = kNoTicket;
+  self.FinishClose();
+}
+
+void AcceptingHandle::FinishClose() noexcept {
+  EventLoop& loop = *this->loop();
+  auto callback = std::move(close_callback_);
+  loop.BeginCallback(*this);
+  CloseNow();
+  if (callback) callback(loop.collection());
+  loop.EndCallback();
+}
+
+void AcceptingHandle::CloseNow() {
+  if (closed_ || loop() == nullptr) return;
+  EventLoop& loop = *this->loop();
+  loop.CheckThread();
+  closed_ = true;
+  for (Ticket* ticket : {&accepted_ticket_, &error_ticket_, &close_ticket_}) {
+    if (*ticket != kNoTicket) {
+      loop.CancelCompletion(std::exchange(*ticket, kNoTicket));
+    }
+  }
+  if (std::exchange(resume_, kForever) != kForever) loop.CountDeadlines(-1);
+  for (Handle connection : accepted_) loop.kernel().Close(connection);
+  accepted_.clear();
+  // Destroying these may run code of the user, which may destroy this handle:
+  // nothing of it is touched after that.
+  ConnectionFunction connection_function = std::move(connection_function_);
+  SocketFunction socket_function = std::move(socket_function_);
+  auto error_function = std::move(error_function_);
+  auto close_callback = std::move(close_callback_);
+  Handle handle = this->handle();
+  loop.Remove(*this);
+  loop.kernel().Close(handle);
+}
+
+}  // namespace aios

@@ -1,0 +1,161 @@
+// Listening for TCP connections.
+
+#ifndef AIOS_ACCEPTING_HANDLE_H_
+#define AIOS_ACCEPTING_HANDLE_H_
+
+#include <any>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aios/async_io_state.h"
+#include "aios/host_spec.h"
+#include "aios/kernel.h"
+#include "aios/wait_state_collection.h"
+#include "aios/watcher.h"
+
+namespace aios {
+
+class AcceptingHandle;
+
+// Called for each connection, in the order of their arrival; usually starts the
+// first operation on the state. A state that is dropped is closed.
+using ConnectionFunction =
+    absl::AnyInvocable<void(AcceptingHandle&, std::unique_ptr<AsyncIoState>)>;
+
+// The same with the bare socket, for use elsewhere: another collection, or
+// blocking code. It is the function's to close. On systems where accepted
+// sockets would be non-blocking it is made blocking.
+using SocketFunction = absl::AnyInvocable<void(AcceptingHandle&, Handle)>;
+
+struct AcceptTcpOptions {
+  // Called in the calling thread with the bound and listening socket, before
+  // `AcceptTcpConnections` returns: to find out its address, or set options.
+  absl::AnyInvocable<void(Handle)> init_function = {};
+  // How long to try again, about every 100 ms and in the calling thread, while
+  // the port is in use. Zero: not at all.
+  absl::Duration init_timeout = absl::ZeroDuration();
+  // Connections that wait in the system to be accepted; 0: as many as the
+  // system allows. Negative: InvalidArgument.
+  int backlog = 0;
+  // The local address to listen on, a literal one; all of them when not given.
+  std::optional<HostSpec> address = {};
+  // Options of the accepted sockets.
+  bool nodelay = false;
+  bool keepalive = false;
+  Ipv6 ipv6 = Ipv6::kAny;
+  // Lets several listeners share the port: one for each thread's collection.
+  bool reuseport = false;
+  // Attributes of the states that are made.
+  std::string name = {};
+  bool queue_output = false;
+  // Attributes of the handle.
+  std::string handle_name = {};
+  std::any user_info = {};
+  // Told when accepting fails for lack of descriptors or memory, once for each
+  // episode. Connections wait in the system meanwhile; accepting goes on by
+  // itself.
+  absl::AnyInvocable<void(AcceptingHandle&, Error)> error_function = {};
+};
+
+// A listening socket within a collection. Destroying it closes it silently;
+// allowed in its own functions, too. Accepted states do not depend on it.
+// Lisp: `accepting-handle`.
+class AcceptingHandle final : private Watcher {
+ public:
+  ~AcceptingHandle() override;
+
+  // Lisp: `accepting-handle-collection`. Null once closed.
+  WaitStateCollection* collection() const;
+  // The listening socket, only for queries; `kNoHandle` once closed.
+  // Lisp: `accepting-handle-socket`.
+  Handle socket() const { return handle(); }
+  // The port and address that it is bound to, after closing, too.
+  // Lisp: `accepting-handle-local-port`.
+  uint16_t local_port() const { return local_address_.port(); }
+  const SocketAddress& local_address() const { return local_address_; }
+  // Lisp: `accepting-handle-name`.
+  const std::string& name() const { return handle_name_; }
+  // Lisp: `accepting-handle-user-info`.
+  const std::any& user_info() const { return user_info_; }
+  std::any& user_info() { return user_info_; }
+  void set_user_info(std::any user_info) { user_info_ = std::move(user_info); }
+
+  // Stops listening and frees the port, not inside this call; then calls
+  // `callback`, when given. No connection is handed out after this call.
+  // FailedPrecondition when it is closed or being closed already.
+  // Lisp: `close-accepting-handle`.
+  absl::Status Close(
+      absl::AnyInvocable<void(WaitStateCollection&)> callback = nullptr);
+
+ private:
+  friend struct AcceptFactory;
+
+  AcceptingHandle() = default;
+
+  void OnReady(Readiness ready) override;
+  void OnWatchFailed(Error error) override;
+  Nanoseconds OnTimer(Nanoseconds now) override;
+  void OnDue(uint8_t which) override;
+  void OnFlush() override {}
+  void OnCollectionClose() override { CloseNow(); }
+
+  void Pause(Error error);
+  void CloseNow();
+  void Deliver() noexcept;
+  void TellError() noexcept;
+  void FinishClose() noexcept;
+  static void RunAccepted(void* handle);
+  static void RunError(void* handle);
+  static void RunClose(void* handle);
+
+  ConnectionFunction connection_function_;
+  SocketFunction socket_function_;
+  absl::AnyInvocable<void(AcceptingHandle&, Error)> error_function_;
+  absl::AnyInvocable<void(WaitStateCollection&)> close_callback_;
+  std::string state_name_;
+  std::string handle_name_;
+  std::any user_info_;
+  SocketAddress local_address_;
+  bool queue_output_ = false;
+  bool closing_ = false;
+  bool closed_ = false;
+  // Accepting has failed and that was told; until the next success.
+  bool in_episode_ = false;
+  Error episode_error_;
+  // Set while accepting pauses.
+  Nanoseconds resume_ = kForever;
+  // How many connections to accept at a report, the turn of the last one, and
+  // whether there were as many.
+  int accepts_next_ = 1;
+  uint64_t last_turn_ = 0;
+  bool accepted_all_ = false;
+  // Accepted, and not yet handed out.
+  std::vector<Handle> accepted_;
+  Ticket accepted_ticket_ = kNoTicket;
+  Ticket error_ticket_ = kNoTicket;
+  Ticket close_ticket_ = kNoTicket;
+};
+
+// Listens on `service` (0: a free port that the system picks) and calls
+// `function` for each connection. States start without timeouts. Errors:
+// InvalidArgument for malformed arguments, what the kernel says otherwise, such
+// as a port that stayed in use for `init_timeout`.
+// Lisp: `accept-tcp-connections-creating-async-io-states`; the second with its
+// `create-state` nil.
+absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(
+    WaitStateCollection& collection, const Service& service,
+    ConnectionFunction function, AcceptTcpOptions options = {});
+absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(
+    WaitStateCollection& collection, const Service& service,
+    SocketFunction function, AcceptTcpOptions options = {});
+
+}  // namespace aios
+
+#endif  // AIOS_ACCEPTING_HANDLE_H_

@@ -1,0 +1,438 @@
+#include "aios/async_io_state.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aios/duration.h"
+#include "aios/event_loop.h"
+#include "aios/state_extras.h"
+
+namespace aios {
+
+namespace {
+
+constexpr size_t kMaxReadMax = size_t{1} << 30;
+
+}  // namespace
+
+// ---- Making and closing.
+
+EventLoop& StateFactory::Loop(WaitStateCollection& collection) {
+  return *collection.loop_;
+}
+
+std::unique_ptr<AsyncIoState> StateFactory::Make(
+    WaitStateCollection& collection, Handle handle, bool socket_ipv6,
+    CreateAsyncIoStateOptions options) {
+  std::unique_ptr<AsyncIoState> state(new AsyncIoState);
+  state->read_timeout_ = ToNanoseconds(options.read_timeout);
+  state->write_timeout_ = ToNanoseconds(options.write_timeout);
+  state->user_info_ = std::move(options.user_info);
+  state->udp_ = options.udp;
+  state->ipv6_ = options.ipv6;
+  state->socket_ipv6_ = socket_ipv6;
+  state->queue_output_ = options.queue_output;
+  if (!options.name.empty()) state->set_name(std::move(options.name));
+  EventLoop& loop = Loop(collection);
+  loop.CheckThread();
+  loop.Add(*state, handle);
+  return state;
+}
+
+absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
+    WaitStateCollection& collection, SocketStreamObject object,
+    CreateAsyncIoStateOptions options) {
+  auto refuse = [&](auto... why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("CreateAsyncIoState refused: handle ", object.handle,
+                     options.name.empty() ? "" : " for \"", options.name,
+                     options.name.empty() ? "" : "\"", why...));
+  };
+  if (options.read_timeout < absl::ZeroDuration() ||
+      options.write_timeout < absl::ZeroDuration()) {
+    return refuse(
+        ": a timeout is negative; give a length or absl::InfiniteDuration()");
+  }
+  if (object.pointer.has_value()) options.udp = Udp::kNo;
+  SocketInfo info;
+  if (Error error = collection.kernel().Adopt(object.handle, &info);
+      !error.ok()) {
+    return refuse(" cannot be used: ", error.Message());
+  }
+  const char* mistake = nullptr;
+  bool datagram = info.type == SocketType::kDatagram;
+  if (options.udp == Udp::kNo) {
+    if (datagram) {
+      mistake = " is a UDP socket; set `udp`";
+    } else if (info.listening) {
+      mistake = " is a listening socket; use AcceptTcpConnections";
+    }
+  } else if (!datagram) {
+    mistake = " is a TCP socket; set `udp` to Udp::kNo";
+  } else if (info.connected != (options.udp == Udp::kConnected)) {
+    mistake = info.connected
+                  ? " is a connected UDP socket; set `udp` to Udp::kConnected"
+                  : " is an unconnected UDP socket; set `udp` to "
+                    "Udp::kUnconnected";
+  }
+  if (mistake != nullptr) {
+    collection.kernel().Release(object.handle);
+    return refuse(mistake);
+  }
+  std::unique_ptr<AsyncIoState> state =
+      StateFactory::Make(collection, object.handle,
+                         info.family == Family::kIpv6, std::move(options));
+  if (object.pointer.has_value()) {
+    StateExtras& extras = StateFactory::Extras(*state);
+    extras.object = std::move(object.pointer);
+    extras.close_object = object.close;
+  }
+  return state;
+}
+
+absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoState(
+    WaitStateCollection& collection, Handle handle,
+    CreateAsyncIoStateOptions options) {
+  return CreateAsyncIoStateOnStream(
+      collection, SocketStreamObject{.handle = handle}, std::move(options));
+}
+
+AsyncIoState::~AsyncIoState() { Close(); }
+
+size_t AsyncIoState::Close(CloseOptions options) {
+  if (closed_) return 0;
+  EventLoop& loop = *this->loop();
+  loop.CheckThread();
+  closed_ = true;
+  connecting_ = false;
+  ClearDeadline(kReadDeadline);
+  ClearDeadline(kWriteDeadline);
+  if (input_ticket_ != kNoTicket) loop.CancelCompletion(input_ticket_);
+  input_ticket_ = kNoTicket;
+  input_kind_ = InputKind::kNone;
+
+  // Destroying a callback may run code of the user, which may destroy this
+  // state: so they all go last, and nothing of the state is touched after them.
+  IoCallback input_callback = std::move(input_callback_);
+  OutputOperation* operations = std::exchange(output_first_, nullptr);
+  output_active_ = nullptr;
+  output_last_ = nullptr;
+  output_bytes_ = 0;
+  output_length_ = 0;
+  IoCallback input_error_callback;
+  IoCallback connect_callback;
+  std::vector<std::unique_ptr<Ending>> endings_to_apply;
+  std::vector<std::unique_ptr<Ending>> endings;
+  void (*close_object)(const std::any& object) = nullptr;
+  std::any object;
+  if (extras_ != nullptr) {
+    if (extras_->connect_ticket != kNoTicket) {
+      loop.CancelCompletion(extras_->connect_ticket);
+    }
+    for (const std::unique_ptr<Ending>& ending : extras_->endings) {
+      loop.CancelCompletion(ending->ticket);
+    }
+    input_error_callback = std::move(extras_->input_error_callback);
+    connect_callback = std::move(extras_->connect_callback);
+    endings_to_apply.swap(extras_->endings_to_apply);
+    endings.swap(extras_->endings);
+    close_object = extras_->close_object;
+    object = extras_->object;
+  }
+  for (OutputOperation* operation = operations; operation != nullptr;
+       operation = operation->next) {
+    if (operation->ticket != kNoTicket) {
+      loop.CancelCompletion(operation->ticket);
+    }
+  }
+
+  Handle handle = this->handle();
+  loop.Remove(*this);
+  if (handle != kNoHandle) {
+    if (options.keep_alive) {
+      loop.kernel().Release(handle);
+    } else if (close_object != nullptr) {
+      close_object(object);
+    } else {
+      loop.kernel().Close(handle);
+    }
+  }
+  size_t left = BufferedDataLength();
+  while (operations != nullptr) {
+    OutputOperation* next = operations->next;
+    IoCallback callback = std::move(operations->callback);
+    IoCallback error_callback = std::move(operations->error_callback);
+    loop.output_operations().Give(operations);
+    operations = next;
+  }
+  return left;
+}
+
+// ---- Errors of the caller.
+
+std::string AsyncIoState::Describe() const {
+  std::string name = this->name();
+  return absl::StrCat(
+      "async-io-state ", name.empty() ? "" : absl::StrCat("\"", name, "\" "),
+      "(", udp_ == Udp::kNo ? "tcp" : "udp", ", ",
+      closed_ ? std::string("closed") : absl::StrCat("handle ", handle()), ")");
+}
+
+std::string AsyncIoState::Refusal(const char* call) const {
+  return absl::StrCat(Describe(), ": ", call, " refused: ");
+}
+
+absl::Status AsyncIoState::CheckOpen(const char* call) const {
+  if (closed_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Refusal(call), "the state is closed"));
+  }
+  loop()->CheckThread();
+  return absl::OkStatus();
+}
+
+absl::Status AsyncIoState::CheckStart(const char* call,
+                                      const IoCallback& callback,
+                                      const Timeout& timeout) const {
+  if (!closed_ && !connecting_ && !unconnected_ && callback &&
+      (!timeout.has_value() || *timeout >= absl::ZeroDuration())) [[likely]] {
+    loop()->CheckThread();
+    return absl::OkStatus();
+  }
+  if (absl::Status status = CheckOpen(call); !status.ok()) return status;
+  if (connecting_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        Refusal(call), "it is not connected yet, ConnectTcp is in progress"));
+  }
+  if (unconnected_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        Refusal(call), "it is not connected, its ConnectTcp did not succeed"));
+  }
+  if (!callback) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Refusal(call), "the callback is empty"));
+  }
+  return CheckTimeout(call, *timeout);
+}
+
+absl::Status AsyncIoState::CheckTimeout(const char* call,
+                                        absl::Duration timeout) const {
+  if (timeout >= absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      Refusal(call), "the timeout ", absl::FormatDuration(timeout),
+      " is negative; give a length, zero or absl::InfiniteDuration()"));
+}
+
+absl::Status AsyncIoState::CheckRange(const char* call, size_t start,
+                                      size_t* end, size_t size,
+                                      bool may_be_empty) const {
+  if (*end == kToEnd) *end = size;
+  if (start <= *end && *end <= size && (may_be_empty || start < *end))
+      [[likely]] {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(Refusal(call), "the range [", start, ", ", *end,
+                   ") of a buffer of ", size, " bytes is ",
+                   start == *end && *end <= size ? "empty" : "not within it"));
+}
+
+// ---- Attributes.
+
+std::any AsyncIoState::object() const {
+  if (extras_ != nullptr && extras_->object.has_value()) return extras_->object;
+  return handle();
+}
+
+WaitStateCollection* AsyncIoState::collection() const {
+  return closed_ ? nullptr : &loop()->collection();
+}
+
+StateExtras& AsyncIoState::Extras() {
+  if (extras_ == nullptr) extras_ = std::make_unique<StateExtras>();
+  return *extras_;
+}
+
+std::string AsyncIoState::name() const {
+  return extras_ != nullptr ? extras_->name : std::string();
+}
+
+void AsyncIoState::set_name(std::string name) {
+  Extras().name = std::move(name);
+}
+
+absl::Duration AsyncIoState::read_timeout() const {
+  return FromNanoseconds(read_timeout_);
+}
+
+absl::Duration AsyncIoState::write_timeout() const {
+  return FromNanoseconds(write_timeout_);
+}
+
+absl::Status AsyncIoState::set_read_timeout(absl::Duration timeout) {
+  absl::Status status = CheckTimeout("set_read_timeout", timeout);
+  if (status.ok()) read_timeout_ = ToNanoseconds(timeout);
+  return status;
+}
+
+absl::Status AsyncIoState::set_write_timeout(absl::Duration timeout) {
+  absl::Status status = CheckTimeout("set_write_timeout", timeout);
+  if (status.ok()) write_timeout_ = ToNanoseconds(timeout);
+  return status;
+}
+
+absl::Status AsyncIoState::CheckMaxRead(const char* call,
+                                        size_t max_read) const {
+  if (max_read >= 1 && max_read <= kMaxReadMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(Refusal(call), "max_read is ",
+                                                 max_read, "; it must be 1 to ",
+                                                 kMaxReadMax));
+}
+
+absl::Status AsyncIoState::set_max_read(size_t max_read) {
+  absl::Status status = CheckMaxRead("set_max_read", max_read);
+  if (status.ok()) max_read_ = static_cast<uint32_t>(max_read);
+  return status;
+}
+
+std::optional<SocketAddress> AsyncIoState::address() const {
+  SocketAddress address;
+  if (handle() == kNoHandle ||
+      !loop()->kernel().LocalAddress(handle(), &address).ok()) {
+    return std::nullopt;
+  }
+  return address;
+}
+
+std::optional<SocketAddress> AsyncIoState::peer_address() const {
+  SocketAddress address;
+  if (handle() == kNoHandle ||
+      !loop()->kernel().PeerAddress(handle(), &address).ok()) {
+    return std::nullopt;
+  }
+  return address;
+}
+
+// ---- Readiness.
+
+void AsyncIoState::UpdateInterest() {
+  Readiness wanted = kNotReady;
+  if (input_kind_ != InputKind::kNone && !input_ended_) wanted |= kReadable;
+  if (output_blocked_ || connecting_) wanted |= kWritable;
+  loop()->Want(*this, wanted);
+}
+
+void AsyncIoState::OnReady(Readiness ready) {
+  if (connecting_) [[unlikely]] {
+    FinishConnect();
+    return;
+  }
+  if ((ready & kReadable) != 0) Input();
+  if ((ready & kWritable) != 0 && output_active_ != nullptr) Output();
+}
+
+void AsyncIoState::OnWatchFailed(Error error) {
+  if (connecting_) {
+    CompleteConnect(IoStatus::kError, error);
+    return;
+  }
+  if (input_kind_ != InputKind::kNone && !input_ended_) {
+    CompleteInput(IoStatus::kError, error);
+  }
+  if (output_active_ != nullptr) FailOutput(IoStatus::kError, error);
+  UpdateInterest();
+}
+
+void AsyncIoState::OnFlush() {
+  if (output_active_ != nullptr && !output_blocked_) Output();
+}
+
+// ---- Deadlines.
+
+void AsyncIoState::SetDeadline(DueDeadline which, Nanoseconds timeout) {
+  if (timeout == kForever) return;
+  EventLoop& loop = *this->loop();
+  Nanoseconds deadline = DeadlineAfter(loop.Now(), timeout);
+  if (deadline == kForever) return;
+  (which == kReadDeadline ? read_deadline_ : write_deadline_) = deadline;
+  (which == kReadDeadline ? read_order_ : write_order_) =
+      loop.NextDeadlineOrder();
+  loop.CountDeadlines(1);
+  loop.ScheduleTimer(*this, deadline);
+}
+
+void AsyncIoState::ClearDeadline(DueDeadline which) {
+  Nanoseconds& deadline =
+      which == kReadDeadline ? read_deadline_ : write_deadline_;
+  if (deadline == kForever) return;
+  deadline = kForever;
+  loop()->CountDeadlines(-1);
+}
+
+Nanoseconds AsyncIoState::OnTimer(Nanoseconds now) {
+  EventLoop& loop = *this->loop();
+  Nanoseconds next = kForever;
+  if (read_deadline_ <= now) {
+    loop.Due(*this, read_deadline_, read_order_, kReadDeadline);
+  } else {
+    next = read_deadline_;
+  }
+  if (write_deadline_ <= now) {
+    loop.Due(*this, write_deadline_, write_order_, kWriteDeadline);
+  } else {
+    next = std::min(next, write_deadline_);
+  }
+  return next;
+}
+
+void AsyncIoState::OnDue(uint8_t which) {
+  Nanoseconds now = loop()->Now();
+  if (which == kReadDeadline) {
+    if (read_deadline_ > now) return;
+    // Reports may have been left for a later wait, and a timeout of zero means
+    // one attempt: what has arrived by now counts.
+    Input();
+    if (input_kind_ != InputKind::kNone && !input_ended_) {
+      CompleteInput(IoStatus::kTimeout);
+    }
+    return;
+  }
+  if (write_deadline_ > now) return;
+  if (connecting_) {
+    CompleteConnect(IoStatus::kTimeout);
+    return;
+  }
+  OutputOperation* operation = output_active_;
+  Output();
+  if (output_active_ == operation && operation != nullptr) {
+    FailOutput(IoStatus::kTimeout, Error());
+  }
+}
+
+// ---- Callbacks.
+
+void AsyncIoState::Invoke(IoCallback& callback, IoCallback& unused,
+                          const IoResult& result) noexcept {
+  EventLoop& loop = *this->loop();
+  loop.BeginCallback(*this);
+  callback(*this, result);
+  // What they captured may own this state.
+  callback = nullptr;
+  unused = nullptr;
+  if (loop.EndCallback()) AfterCallback();
+}
+
+void AsyncIoState::AfterCallback() {
+  if (closed_ || extras_ == nullptr) return;
+  while (!extras_->endings_to_apply.empty()) {
+    std::vector<std::unique_ptr<Ending>> endings;
+    endings.swap(extras_->endings_to_apply);
+    for (std::unique_ptr<Ending>& ending : endings) {
+      ApplyEnding(std::move(ending));
+    }
+  }
+}
+
+}  // namespace aios

@@ -1,0 +1,577 @@
+// One socket with its asynchronous state: what is being read and written, the
+// timeouts, the input buffer and the output queue.
+//
+// How every operation ends. It ends exactly once:
+//   * by its callback (or its error callback, see below),
+//   * or by the callback of `Abort` in its place,
+//   * or silently, when the state is closed or destroyed.
+// None of these runs inside the call that started the operation. Buffers belong
+// to the caller and must stay as they are until the operation ended.
+//
+// Which callback. A success, a timeout, an end of file, and `kAborted` for
+// queued writes go to the callback; an error goes to the error callback when
+// one was given, otherwise to the callback as well.
+//
+// Errors of the caller. A call that cannot start returns a status whose message
+// names the state and the operation in progress, and changes nothing:
+// InvalidArgument (bad argument, wrong kind of socket), FailedPrecondition
+// (closed, not connected yet, direction busy), ResourceExhausted (queue full).
+
+#ifndef AIOS_ASYNC_IO_STATE_H_
+#define AIOS_ASYNC_IO_STATE_H_
+
+#include <any>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aios/address.h"
+#include "aios/host_spec.h"
+#include "aios/io_result.h"
+#include "aios/kernel.h"
+#include "aios/wait_state_collection.h"
+#include "aios/watcher.h"
+
+namespace aios {
+
+// What the caller promises about a socket. Lisp: nil, t, :connected.
+enum class Udp : uint8_t { kNo, kUnconnected, kConnected };
+
+// Family of a socket that aios makes. Lisp: :any, nil, t, :both.
+enum class Ipv6 : uint8_t {
+  kAny,   // that of the address given, or else IPv4
+  kNo,    // IPv4
+  kYes,   // IPv6 only
+  kBoth,  // an IPv6 socket that serves IPv4, too, as mapped addresses
+};
+
+inline constexpr size_t kToEnd = std::numeric_limits<size_t>::max();
+
+// A timeout that an operation is given. Three different things: not given (the
+// state's timeout stays as it is), `absl::InfiniteDuration()` (none), and a
+// length. Given, it becomes the state's timeout for this and all later
+// operations of the direction. Zero: try once without waiting. Negative, and so
+// not-a-number: InvalidArgument.
+using Timeout = std::optional<absl::Duration>;
+
+// A value for the state's one user-info slot, when given; it stays there after
+// the operation.
+using UserInfo = std::optional<std::any>;
+
+struct ReadBufferOptions {
+  size_t start = 0;     // of the range of the buffer to fill
+  size_t end = kToEnd;  // and its end; `kToEnd`: the buffer's
+  Timeout timeout = {};
+  IoCallback error_callback = {};
+  UserInfo user_info = {};
+};
+
+struct ReadWithCheckingOptions {
+  Timeout timeout = {};
+  // Becomes the state's `max_read`, when given. At least 1.
+  std::optional<size_t> max_read = {};
+  IoCallback error_callback = {};
+  UserInfo user_info = {};
+};
+
+struct WaitForInputOptions {
+  Timeout timeout = {};
+  UserInfo user_info = {};
+};
+
+struct ReceiveMessageOptions {
+  size_t start = 0;
+  size_t end = kToEnd;
+  Timeout timeout = {};
+  IoCallback error_callback = {};
+  bool needs_address = false;
+  UserInfo user_info = {};
+};
+
+// For `WriteBuffer`, `SendMessage` and `SendMessageToAddress`.
+struct WriteOptions {
+  size_t start = 0;
+  size_t end = kToEnd;
+  Timeout timeout = {};
+  IoCallback error_callback = {};
+  UserInfo user_info = {};
+};
+
+struct GetBufferedDataOptions {
+  size_t start = 0;
+  size_t end = kToEnd;
+};
+
+struct CloseOptions {
+  // Leaves the socket open, for the caller to use and close.
+  bool keep_alive = false;
+};
+
+struct AbortAndCloseOptions {
+  // Called with the state when it is closed.
+  absl::AnyInvocable<void(AsyncIoState&)> close_callback = {};
+  bool keep_alive = false;
+};
+
+struct ShutdownOptions {
+  // Ends the operations in progress of the direction first.
+  bool abort = false;
+  // Called with the result, whether or not the call returned it already.
+  IoCallback callback = {};
+};
+
+struct CreateAsyncIoStateOptions {
+  absl::Duration read_timeout = absl::InfiniteDuration();
+  absl::Duration write_timeout = absl::InfiniteDuration();
+  std::any user_info = {};
+  Udp udp = Udp::kNo;
+  // Whether the socket is of IPv6: the family in which `SendMessageToAddress`
+  // looks names up.
+  bool ipv6 = false;
+  std::string name = {};
+  // Lets write operations wait behind the one in progress, instead of refusing
+  // them.
+  bool queue_output = false;
+};
+
+class InputBuffer;
+struct Ending;
+struct OutputOperation;
+struct StateExtras;
+enum class OutputKind : uint8_t;
+
+class AsyncIoState final : private Watcher {
+ public:
+  // Closes the state, and its socket, silently. Allowed in every callback, the
+  // state's own included.
+  ~AsyncIoState() override;
+  AsyncIoState(const AsyncIoState&) = delete;
+  AsyncIoState& operator=(const AsyncIoState&) = delete;
+
+  // ---- Input. At most one input operation at a time; a second one is refused
+  // with FailedPrecondition and disturbs nothing. After an end of file or a
+  // hard error of a stream each new operation ends with that status again,
+  // after what is left in the input buffer has been read.
+
+  // Fills `buffer[start, end)` completely, from the input buffer first and then
+  // from the socket. At a timeout or an end of file the bytes read so far are
+  // in place and count as read. The timeout is that of the whole operation. An
+  // empty range is InvalidArgument. Lisp: `async-io-state-read-buffer`.
+  [[nodiscard]] absl::Status ReadBuffer(std::span<char> buffer,
+                                        IoCallback callback,
+                                        ReadBufferOptions options = {});
+
+  // Reads into the state's own buffer and calls `callback` again and again,
+  // each time with all that is there as `data`, until it has called `Finish` or
+  // was given a status other than `kOk`. The callback says by `Discard` how
+  // much it has consumed; what it leaves is there in front of the new bytes the
+  // next time, and `old_length` says how much that is. Between two calls at
+  // most `max_read` bytes are read. The timeout is an idle timeout: it starts
+  // anew whenever the callback has returned. Bytes left by an earlier operation
+  // are offered at once. Lisp: `async-io-state-read-with-checking`.
+  [[nodiscard]] absl::Status ReadWithChecking(
+      IoCallback callback, ReadWithCheckingOptions options = {});
+
+  // Drops the first `n` bytes of the input buffer and returns how many are
+  // left. Only in the callback of `ReadWithChecking`, or in an abort callback
+  // that interrupted one (FailedPrecondition elsewhere). More than there are:
+  // InvalidArgument, nothing is dropped.
+  // Lisp: `async-io-state-discard`.
+  absl::StatusOr<size_t> Discard(size_t n);
+
+  // Ends the `ReadWithChecking` whose callback is running, which is not called
+  // again, after dropping the first `n` bytes; returns how many are left. A new
+  // input operation may be started at once. Errors: as `Discard`.
+  // Lisp: `async-io-state-finish`.
+  absl::StatusOr<size_t> Finish(size_t n = 0);
+
+  // Ends when there is input (`kOk`), or the stream has ended, without reading
+  // any. Errors are given to the callback.
+  // Lisp: `async-io-state-wait-for-input`.
+  [[nodiscard]] absl::Status WaitForInput(IoCallback callback,
+                                          WaitForInputOptions options = {});
+
+  // Receives what one receive call of the kernel gives: on UDP one datagram
+  // (`truncated` when it did not fit; an empty one is a success with count 0),
+  // on TCP what has arrived, or `kEof`. On TCP bytes in the input buffer come
+  // first. Lisp: `async-io-state-receive-message`.
+  [[nodiscard]] absl::Status ReceiveMessage(std::span<char> buffer,
+                                            IoCallback callback,
+                                            ReceiveMessageOptions options = {});
+
+  // Bytes that were read from the socket and not yet handed over.
+  // Lisp: `async-io-state-buffered-data-length`.
+  size_t BufferedDataLength() const;
+
+  // Moves as many of them as fit into `buffer[start, end)` and returns how
+  // many. FailedPrecondition while an operation is in progress. Works after
+  // `Close`. Lisp: `async-io-state-get-buffered-data`.
+  absl::StatusOr<size_t> GetBufferedData(std::span<char> buffer,
+                                         GetBufferedDataOptions options = {});
+
+  // ---- Output. A second operation while one is in progress is refused with
+  // FailedPrecondition, or with `queue_output` waits for its turn, in the order
+  // of the calls. The time of a queued operation counts from its turn. When an
+  // operation fails or times out on a stream, those queued behind it end by
+  // their callbacks with `kAborted` and count 0, in order; datagrams go on.
+  // "Written" means handed to the operating system.
+
+  // Writes `data[start, end)` completely. TCP only; an empty range is
+  // InvalidArgument.
+  // Lisp: `async-io-state-write-buffer`.
+  [[nodiscard]] absl::Status WriteBuffer(std::string_view data,
+                                         IoCallback callback,
+                                         WriteOptions options = {});
+
+  // Sends `data[start, end)` as one message on a connected socket. Datagrams
+  // may be empty. On TCP the same as `WriteBuffer`. Lisp:
+  // `async-io-state-send-message`.
+  [[nodiscard]] absl::Status SendMessage(std::string_view data,
+                                         IoCallback callback,
+                                         WriteOptions options = {});
+
+  // Sends `data[start, end)` as one datagram on an unconnected UDP socket.
+  // `host` must be a literal address for now. Lisp:
+  // `async-io-state-send-message-to-address`.
+  [[nodiscard]] absl::Status SendMessageToAddress(const HostSpec& host,
+                                                  const Service& service,
+                                                  std::string_view data,
+                                                  IoCallback callback,
+                                                  WriteOptions options = {});
+
+  // The same to an address that `ReceiveMessage` delivered.
+  [[nodiscard]] absl::Status SendMessageToAddress(const SocketAddress& address,
+                                                  std::string_view data,
+                                                  IoCallback callback,
+                                                  WriteOptions options = {});
+
+  // ---- Ending.
+
+  // Ends what is in progress in `direction`; `abort_callback` is called later
+  // in place of its callback, once and in every case. It gets the status
+  // `kAborted` with what was done so far, or a result that is not `interrupted`
+  // when nothing was in progress. From the call on no I/O is done in this
+  // direction and no operation can be started there until `abort_callback` has
+  // been called. Queued writes end by their own callbacks, with `kAborted` and
+  // count 0, before it. With `kIo` it gets no details. Inside a callback of
+  // this state the abort takes effect when that has returned, on what is in
+  // progress then. A connect in progress counts as an operation in both
+  // directions. The state stays usable. FailedPrecondition on a closed state.
+  // Lisp: `async-io-state-abort`.
+  [[nodiscard]] absl::Status Abort(IoCallback abort_callback,
+                                   Direction direction = Direction::kInput);
+
+  // Aborts everything silently, then closes the state, then calls the close
+  // callback. Nothing of it happens inside this call. FailedPrecondition on a
+  // closed state.
+  // Lisp: `async-io-state-abort-and-close`.
+  absl::Status AbortAndClose(AbortAndCloseOptions options = {});
+
+  // Shuts the socket down in `direction`. Returns true when that is done, false
+  // when an operation has to be aborted first (`abort`): its callbacks are not
+  // called, and the result arrives by the callback. Without `abort` an
+  // operation in progress ends by itself. Errors: what the kernel says. Lisp:
+  // `async-io-state-shutdown`.
+  absl::StatusOr<bool> Shutdown(Direction direction,
+                                ShutdownOptions options = {});
+
+  // Closes the state at once: operations in progress end silently. Returns the
+  // number of bytes left in the input buffer, which can still be fetched. A
+  // second time it does nothing and returns 0.
+  // Lisp: `close-async-io-state`.
+  size_t Close(CloseOptions options = {});
+
+  // ---- Attributes. Each `set_` takes effect with the next operation.
+
+  // The native handle, `kNoHandle` once closed.
+  Handle handle() const { return Watcher::handle(); }
+
+  // The object given at creation: a `Handle`, or a pointer to the socket
+  // stream. Lisp: `async-io-state-object`.
+  std::any object() const;
+
+  // Null once closed. Lisp: `async-io-state-collection`.
+  WaitStateCollection* collection() const;
+  bool closed() const { return closed_; }
+  // Whether `ConnectTcp` is still at work.
+  bool connecting() const { return connecting_; }
+
+  // Lisp: `async-io-state-name`.
+  std::string name() const;
+  void set_name(std::string name);
+
+  // Lisp: `async-io-state-user-info`.
+  const std::any& user_info() const { return user_info_; }
+  std::any& user_info() { return user_info_; }
+  void set_user_info(std::any user_info) { user_info_ = std::move(user_info); }
+
+  // `absl::InfiniteDuration()` for none. Setting: InvalidArgument when
+  // negative. Lisp: `async-io-state-read-timeout`,
+  // `async-io-state-write-timeout`.
+  absl::Duration read_timeout() const;
+  absl::Duration write_timeout() const;
+  absl::Status set_read_timeout(absl::Duration timeout);
+  absl::Status set_write_timeout(absl::Duration timeout);
+
+  // The last status of each direction. A timeout, an abort and an error of a
+  // datagram are forgotten when the next operation of the direction starts.
+  // Lisp: `async-io-state-read-status`, `async-io-state-write-status`.
+  IoStatus read_status() const { return read_status_; }
+  IoStatus write_status() const { return write_status_; }
+  // The reason while the status is `kError`.
+  Error read_error() const { return Error(read_error_); }
+  Error write_error() const { return Error(write_error_); }
+
+  // How many bytes a `ReadWithChecking` reads at most between two calls of its
+  // callback. 16 KiB unless set. Setting 0, or more than 1 GiB:
+  // InvalidArgument.
+  // Lisp: `async-io-state-max-read`.
+  size_t max_read() const { return max_read_; }
+  absl::Status set_max_read(size_t max_read);
+
+  // How much of `data` the previous call of the `ReadWithChecking` callback has
+  // seen already.
+  // Lisp: `async-io-state-old-length`.
+  size_t old_length() const;
+
+  // Bytes and operations in the output queue, the one in progress included.
+  size_t output_queue_bytes() const { return output_bytes_; }
+  size_t output_queue_length() const { return output_length_; }
+
+  // The address of this end, and of the other; none when the socket has none.
+  // Lisp: `async-io-state-address`, `async-io-state-peer-address`.
+  std::optional<SocketAddress> address() const;
+  std::optional<SocketAddress> peer_address() const;
+
+ private:
+  friend struct StateFactory;
+
+  enum class InputKind : uint8_t {
+    kNone,
+    kReadBuffer,
+    kReadWithChecking,
+    kReceiveMessage,
+    kWaitForInput,
+  };
+  enum DueDeadline : uint8_t { kReadDeadline, kWriteDeadline };
+
+  AsyncIoState() = default;
+
+  // Watcher.
+  void OnReady(Readiness ready) override;
+  void OnWatchFailed(Error error) override;
+  Nanoseconds OnTimer(Nanoseconds now) override;
+  void OnDue(uint8_t which) override;
+  void OnFlush() override;
+  void OnCollectionClose() override { Close(); }
+
+  // Errors of the caller.
+  std::string Describe() const;
+  std::string Refusal(const char* call) const;
+  absl::Status CheckOpen(const char* call) const;
+  absl::Status CheckStart(const char* call, const IoCallback& callback,
+                          const Timeout& timeout) const;
+  absl::Status CheckTimeout(const char* call, absl::Duration timeout) const;
+  absl::Status CheckMaxRead(const char* call, size_t max_read) const;
+  // Replaces `kToEnd`.
+  absl::Status CheckRange(const char* call, size_t start, size_t* end,
+                          size_t size, bool may_be_empty) const;
+
+  // Input.
+  static const char* InputName(InputKind kind);
+  absl::Status CheckInput(InputKind kind, const IoCallback& callback,
+                          const Timeout& timeout) const;
+  void StartInput(InputKind kind, IoCallback& callback,
+                  IoCallback* error_callback, const Timeout& timeout,
+                  UserInfo& user_info);
+  void WaitForReadable();
+  void Input();
+  void InputToBuffer();
+  void InputToOwnBuffer();
+  void InputMessage();
+  void InputPeek();
+  void InputError(Error error);
+  void BreakInput(IoStatus status, Error error = Error());
+  IoStatus BrokenInputStatus() const;
+  void CompleteInput(IoStatus status, Error error = Error());
+  IoResult InputResult() const;
+  static void RunInput(void* state);
+  void RunChecking(IoCallback& callback, IoCallback& unused,
+                   const IoResult& result) noexcept;
+  void ContinueChecking();
+  void ReleaseInputBuffer();
+  size_t TakeBuffered(std::span<char> buffer);
+  absl::StatusOr<size_t> DropInput(const char* call, size_t n);
+
+  // Output.
+  static const char* OutputName(OutputKind kind);
+  absl::Status CheckOutput(OutputKind kind, std::string_view data,
+                           const IoCallback& callback,
+                           WriteOptions& options) const;
+  absl::Status StartOutput(OutputKind kind, std::string_view data,
+                           const SocketAddress* target, IoCallback& callback,
+                           WriteOptions& options);
+  void ActivateOutput();
+  void Output();
+  void OutputStream();
+  void OutputDatagrams();
+  void SetBlocked(bool blocked);
+  void CompleteOutput(IoStatus status, Error error = Error());
+  void FailOutput(IoStatus status, Error error);
+  void AbortQueued();
+  OutputOperation* PopOutput();
+  static void RunOutput(void* operation);
+
+  // Deadlines.
+  void SetDeadline(DueDeadline which, Nanoseconds timeout);
+  void ClearDeadline(DueDeadline which);
+
+  void UpdateInterest();
+
+  // Callbacks.
+  void Invoke(IoCallback& callback, IoCallback& unused,
+              const IoResult& result) noexcept;
+  void AfterCallback();
+
+  // Aborts and their like.
+  bool Busy(Direction direction) const;
+  void StartEnding(std::unique_ptr<Ending> ending);
+  void ApplyEnding(std::unique_ptr<Ending> ending);
+  void Post(std::unique_ptr<Ending> ending);
+  void InterruptConnect(Ending& ending);
+  void InterruptInput(Ending& ending);
+  void InterruptOutput(Ending& ending);
+  static void RunEnding(void* ending);
+  void InvokeEnding(IoCallback& callback, Ending& ending) noexcept;
+  void FinishClose(Ending& ending) noexcept;
+
+  // Connecting; see connect_tcp.cc.
+  void FinishConnect();
+  void CompleteConnect(IoStatus status, Error error = Error());
+  void DropSocket();
+  static void RunConnect(void* state);
+
+  StateExtras& Extras();
+
+  // ---- Input. `input_callback_` is set from the start of an operation until
+  // its callback is called, `input_data_` for those with the caller's buffer.
+  IoCallback input_callback_;
+  char* input_data_ = nullptr;
+  size_t input_size_ = 0;
+  size_t input_done_ = 0;
+  // Exists while it holds something or is being filled.
+  std::unique_ptr<InputBuffer> input_buffer_;
+
+  // ---- Output. A list from the oldest operation whose callback has not been
+  // called to the newest. Those before `output_active_` have ended; it is null
+  // when all have.
+  OutputOperation* output_first_ = nullptr;
+  OutputOperation* output_active_ = nullptr;
+  OutputOperation* output_last_ = nullptr;
+  size_t output_bytes_ = 0;
+
+  // ---- Both.
+  Nanoseconds read_timeout_ = kForever;
+  Nanoseconds write_timeout_ = kForever;
+  // `kForever`: not set. The write deadline is that of a connect, too.
+  Nanoseconds read_deadline_ = kForever;
+  Nanoseconds write_deadline_ = kForever;
+  std::any user_info_;
+  // What few states have.
+  std::unique_ptr<StateExtras> extras_;
+
+  uint32_t read_order_ = 0;
+  uint32_t write_order_ = 0;
+  uint32_t output_length_ = 0;
+  uint32_t max_read_ = 16 << 10;
+  Ticket input_ticket_ = kNoTicket;
+  int read_error_ = 0;
+  int write_error_ = 0;
+  IoStatus read_status_ = IoStatus::kOk;
+  IoStatus write_status_ = IoStatus::kOk;
+  InputKind input_kind_ = InputKind::kNone;
+  Udp udp_ = Udp::kNo;
+
+  bool closed_ : 1 = false;
+  bool connecting_ : 1 = false;
+  bool queue_output_ : 1 = false;
+  bool ipv6_ : 1 = false;
+  // The socket is of IPv6, whatever the caller claimed.
+  bool socket_ipv6_ : 1 = false;
+  // A connect failed or was aborted: there is no socket.
+  bool unconnected_ : 1 = false;
+  // The stream has ended or failed for good; `read_status_` says how.
+  bool input_broken_ : 1 = false;
+  bool output_broken_ : 1 = false;
+  // The last send did not take everything: wait for `kWritable`.
+  bool output_blocked_ : 1 = false;
+  // The input operation has ended, its callback has not run.
+  bool input_ended_ : 1 = false;
+  bool input_truncated_ : 1 = false;
+  bool needs_address_ : 1 = false;
+  // `Discard` and `Finish` are allowed now; `Finish` has nothing to end.
+  bool may_discard_ : 1 = false;
+  bool finished_ : 1 = false;
+};
+
+// Makes a state for a socket that exists already. `handle` must be a stream or
+// datagram socket of IPv4 or IPv6, and `options.udp` tell the truth about it.
+// The state owns it from then on: `Close` closes it, unless kept alive. While
+// the state exists the socket may be used directly in a direction in which the
+// state is not used, and stays in its blocking mode where the system allows.
+// Errors: InvalidArgument, what the handle is in the message; the handle stays
+// the caller's then.
+// Lisp: `create-async-io-state`.
+absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoState(
+    WaitStateCollection& collection, Handle handle,
+    CreateAsyncIoStateOptions options = {});
+
+// An object that has a socket.
+template <typename T>
+concept SocketStream = requires(T& stream) {
+  { stream.native_handle() } -> std::convertible_to<Handle>;
+};
+
+// How `CreateAsyncIoState` refers to a socket stream.
+struct SocketStreamObject {
+  Handle handle = kNoHandle;
+  std::any pointer = {};  // to the stream
+  // Closes the stream; null when closing the handle is all there is to do.
+  void (*close)(const std::any& pointer) = nullptr;
+};
+absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
+    WaitStateCollection& collection, SocketStreamObject object,
+    CreateAsyncIoStateOptions options);
+
+// The same for an object that has a socket, always TCP whatever `options.udp`
+// says. The object must outlive the state; closing the state calls its
+// `close()` if it has one, and otherwise closes its socket.
+// `AsyncIoState::object` returns a pointer to it.
+template <SocketStream Stream>
+absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoState(
+    WaitStateCollection& collection, Stream& stream,
+    CreateAsyncIoStateOptions options = {}) {
+  SocketStreamObject object{.handle = stream.native_handle(),
+                            .pointer = &stream};
+  if constexpr (requires { stream.close(); }) {
+    object.close = [](const std::any& pointer) {
+      std::any_cast<Stream*>(pointer)->close();
+    };
+  }
+  return CreateAsyncIoStateOnStream(collection, std::move(object),
+                                    std::move(options));
+}
+
+}  // namespace aios
+
+#endif  // AIOS_ASYNC_IO_STATE_H_

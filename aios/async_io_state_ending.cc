@@ -1,0 +1,259 @@
+// Abort, AbortAndClose and Shutdown: ending what is in progress, then calling
+// back.
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aios/async_io_state.h"
+#include "aios/event_loop.h"
+#include "aios/input_buffer.h"
+#include "aios/output_queue.h"
+#include "aios/state_extras.h"
+
+namespace aios {
+
+namespace {
+
+bool Includes(Direction direction, Direction part) {
+  return (static_cast<int>(direction) & static_cast<int>(part)) != 0;
+}
+
+}  // namespace
+
+absl::Status AsyncIoState::Abort(IoCallback abort_callback,
+                                 Direction direction) {
+  constexpr const char* kCall = "Abort";
+  if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
+  if (!abort_callback) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Refusal(kCall), "the callback is empty"));
+  }
+  auto ending = std::make_unique<Ending>();
+  ending->kind = Ending::Kind::kAbort;
+  ending->direction = direction;
+  ending->callback = std::move(abort_callback);
+  StartEnding(std::move(ending));
+  return absl::OkStatus();
+}
+
+absl::Status AsyncIoState::AbortAndClose(AbortAndCloseOptions options) {
+  if (absl::Status status = CheckOpen("AbortAndClose"); !status.ok()) {
+    return status;
+  }
+  auto ending = std::make_unique<Ending>();
+  ending->kind = Ending::Kind::kClose;
+  ending->close_callback = std::move(options.close_callback);
+  ending->keep_alive = options.keep_alive;
+  StartEnding(std::move(ending));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> AsyncIoState::Shutdown(Direction direction,
+                                            ShutdownOptions options) {
+  constexpr const char* kCall = "Shutdown";
+  if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
+  if (connecting_ || unconnected_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Refusal(kCall), connecting_ ? "it is not connected yet"
+                                                 : "it is not connected"));
+  }
+  auto ending = std::make_unique<Ending>();
+  ending->kind = Ending::Kind::kShutdown;
+  ending->direction = direction;
+  ending->callback = std::move(options.callback);
+  if (options.abort && Busy(direction)) {
+    StartEnding(std::move(ending));
+    return false;
+  }
+  ending->result.error = loop()->kernel().Shutdown(handle(), direction);
+  Error error = ending->result.error;
+  if (!error.ok()) ending->result.status = IoStatus::kError;
+  if (ending->callback) {
+    // It is done: only the callback is left, as for an abort of nothing.
+    ending->kind = Ending::Kind::kAbort;
+    Post(std::move(ending));
+  }
+  if (!error.ok()) {
+    return error.ToStatus(absl::StrCat(Describe(), ": ", kCall));
+  }
+  return true;
+}
+
+bool AsyncIoState::Busy(Direction direction) const {
+  return (Includes(direction, Direction::kInput) &&
+          input_kind_ != InputKind::kNone) ||
+         (Includes(direction, Direction::kOutput) && output_first_ != nullptr);
+}
+
+void AsyncIoState::StartEnding(std::unique_ptr<Ending> ending) {
+  if (loop()->InCallbackOf(*this)) {
+    Extras().endings_to_apply.push_back(std::move(ending));
+  } else {
+    ApplyEnding(std::move(ending));
+  }
+}
+
+void AsyncIoState::ApplyEnding(std::unique_ptr<Ending> ending) {
+  // A close ends everything by itself when its turn comes.
+  if (ending->kind != Ending::Kind::kClose) {
+    if (connecting_) {
+      InterruptConnect(*ending);
+    } else {
+      if (Includes(ending->direction, Direction::kInput)) {
+        InterruptInput(*ending);
+      }
+      if (Includes(ending->direction, Direction::kOutput)) {
+        InterruptOutput(*ending);
+      }
+    }
+    if (ending->direction == Direction::kIo) {
+      // With both directions there is no one operation to tell of.
+      IoResult result;
+      result.interrupted = ending->result.interrupted;
+      result.status = ending->result.status;
+      ending->result = result;
+    }
+  }
+  Post(std::move(ending));
+}
+
+void AsyncIoState::Post(std::unique_ptr<Ending> ending) {
+  ending->state = this;
+  ending->ticket = loop()->Complete(&AsyncIoState::RunEnding, ending.get());
+  Extras().endings.push_back(std::move(ending));
+}
+
+void AsyncIoState::InterruptConnect(Ending& ending) {
+  EventLoop& loop = *this->loop();
+  StateExtras& extras = Extras();
+  if (extras.connect_ticket != kNoTicket) {
+    loop.CancelCompletion(std::exchange(extras.connect_ticket, kNoTicket));
+  }
+  ending.suppressed[0] = std::move(extras.connect_callback);
+  connecting_ = false;
+  ClearDeadline(kWriteDeadline);
+  DropSocket();
+  read_status_ = IoStatus::kAborted;
+  write_status_ = IoStatus::kAborted;
+  ending.result.status = IoStatus::kAborted;
+  ending.result.interrupted = true;
+}
+
+void AsyncIoState::InterruptInput(Ending& ending) {
+  if (input_kind_ == InputKind::kNone) return;
+  if (input_ticket_ != kNoTicket) {
+    loop()->CancelCompletion(std::exchange(input_ticket_, kNoTicket));
+  } else {
+    ClearDeadline(kReadDeadline);
+  }
+  ending.suppressed[0] = std::move(input_callback_);
+  if (extras_ != nullptr) {
+    ending.suppressed[1] = std::move(extras_->input_error_callback);
+  }
+  // As its callback would have found it, had the operation just succeeded.
+  read_status_ = IoStatus::kOk;
+  bool ended = input_ended_;
+  input_ended_ = true;
+  ending.result = InputResult();
+  if (ending.result.sender != nullptr) {
+    ending.result.sender = nullptr;
+    if (ended) {
+      ending.sender = extras_->sender;
+      ending.result.sender = &ending.sender;
+    }
+  }
+  ending.checking = input_kind_ == InputKind::kReadWithChecking;
+  input_kind_ = InputKind::kNone;
+  read_status_ = IoStatus::kAborted;
+  ending.result.status = IoStatus::kAborted;
+  ending.result.interrupted = true;
+  UpdateInterest();
+}
+
+void AsyncIoState::InterruptOutput(Ending& ending) {
+  if (output_first_ == nullptr) return;
+  OutputOperation* operation = PopOutput();
+  if (operation->ticket != kNoTicket) {
+    loop()->CancelCompletion(operation->ticket);
+  } else {
+    output_active_ = operation->next;
+    ClearDeadline(kWriteDeadline);
+  }
+  ending.suppressed[2] = std::move(operation->callback);
+  ending.suppressed[3] = std::move(operation->error_callback);
+  ending.result = IoResult();
+  ending.result.count = operation->done;
+  ending.result.status = IoStatus::kAborted;
+  ending.result.interrupted = true;
+  loop()->output_operations().Give(operation);
+  AbortQueued();
+  write_status_ = IoStatus::kAborted;
+}
+
+void AsyncIoState::RunEnding(void* object) {
+  auto* raw = static_cast<Ending*>(object);
+  AsyncIoState& state = *raw->state;
+  std::vector<std::unique_ptr<Ending>>& endings = state.extras_->endings;
+  auto place = std::find_if(
+      endings.begin(), endings.end(),
+      [raw](const std::unique_ptr<Ending>& e) { return e.get() == raw; });
+  // Declared before what is invoked, so that it goes last.
+  std::unique_ptr<Ending> ending = std::move(*place);
+  endings.erase(place);
+  EventLoop& loop = *state.loop();
+  switch (ending->kind) {
+    case Ending::Kind::kShutdown: {
+      ending->result = IoResult();
+      ending->result.error =
+          loop.kernel().Shutdown(state.handle(), ending->direction);
+      if (!ending->result.error.ok()) ending->result.status = IoStatus::kError;
+      break;
+    }
+    case Ending::Kind::kClose:
+      state.FinishClose(*ending);
+      return;
+    case Ending::Kind::kAbort:
+      break;
+  }
+  if (!ending->callback) return;
+  if (ending->checking) {
+    if (state.input_buffer_ != nullptr) {
+      ending->result.data = state.input_buffer_->view();
+    }
+    ending->result.count = ending->result.data.size();
+    state.may_discard_ = true;
+    state.finished_ = true;
+  }
+  IoCallback callback = std::move(ending->callback);
+  state.InvokeEnding(callback, *ending);
+}
+
+void AsyncIoState::InvokeEnding(IoCallback& callback, Ending& ending) noexcept {
+  EventLoop& loop = *this->loop();
+  loop.BeginCallback(*this);
+  callback(*this, ending.result);
+  if (loop.InCallbackOf(*this)) {
+    may_discard_ = false;
+    ReleaseInputBuffer();
+  }
+  // What they captured may own this state.
+  callback = nullptr;
+  for (IoCallback& suppressed : ending.suppressed) suppressed = nullptr;
+  if (loop.EndCallback()) AfterCallback();
+}
+
+void AsyncIoState::FinishClose(Ending& ending) noexcept {
+  EventLoop& loop = *this->loop();
+  loop.BeginCallback(*this);
+  Close({.keep_alive = ending.keep_alive});
+  // Closing destroys callbacks, which may have destroyed this state.
+  if (loop.InCallbackOf(*this) && ending.close_callback) {
+    ending.close_callback(*this);
+    ending.close_callback = nullptr;
+  }
+  loop.EndCallback();
+}
+
+}  // namespace aios

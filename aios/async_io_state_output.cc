@@ -1,0 +1,350 @@
+// The output side of a state.
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aios/async_io_state.h"
+#include "aios/check.h"
+#include "aios/duration.h"
+#include "aios/event_loop.h"
+#include "aios/local_end.h"
+#include "aios/output_queue.h"
+#include "aios/state_extras.h"
+
+namespace aios {
+
+namespace {
+
+// Buffers of one gathering send, datagrams of one batch.
+constexpr size_t kGatherMax = 64;
+
+// Datagrams that one state sends before the others have their turn.
+constexpr size_t kDatagramsPerTurnMax = 4 * kGatherMax;
+
+}  // namespace
+
+const char* AsyncIoState::OutputName(OutputKind kind) {
+  switch (kind) {
+    case OutputKind::kWriteBuffer:
+      return "WriteBuffer";
+    case OutputKind::kSendMessage:
+      return "SendMessage";
+    case OutputKind::kSendToAddress:
+      return "SendMessageToAddress";
+  }
+  return "unknown";
+}
+
+// ---- Starting.
+
+absl::Status AsyncIoState::WriteBuffer(std::string_view data,
+                                       IoCallback callback,
+                                       WriteOptions options) {
+  return StartOutput(OutputKind::kWriteBuffer, data, nullptr, callback,
+                     options);
+}
+
+absl::Status AsyncIoState::SendMessage(std::string_view data,
+                                       IoCallback callback,
+                                       WriteOptions options) {
+  return StartOutput(OutputKind::kSendMessage, data, nullptr, callback,
+                     options);
+}
+
+absl::Status AsyncIoState::SendMessageToAddress(const HostSpec& host,
+                                                const Service& service,
+                                                std::string_view data,
+                                                IoCallback callback,
+                                                WriteOptions options) {
+  constexpr const char* kCall = "SendMessageToAddress";
+  if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
+  absl::StatusOr<SocketAddress> target =
+      ResolveLiteral(loop()->kernel(), host, service);
+  if (!target.ok()) {
+    return absl::Status(
+        target.status().code(),
+        absl::StrCat(Refusal(kCall), target.status().message()));
+  }
+  return SendMessageToAddress(*target, data, std::move(callback),
+                              std::move(options));
+}
+
+absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
+                                                std::string_view data,
+                                                IoCallback callback,
+                                                WriteOptions options) {
+  return StartOutput(OutputKind::kSendToAddress, data, &address, callback,
+                     options);
+}
+
+absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
+                                       const IoCallback& callback,
+                                       WriteOptions& options) const {
+  const char* call = OutputName(kind);
+  absl::Status status = CheckStart(call, callback, options.timeout);
+  if (!status.ok()) return status;
+  const char* mistake = nullptr;
+  if (kind == OutputKind::kWriteBuffer && udp_ != Udp::kNo) {
+    mistake = udp_ == Udp::kConnected
+                  ? "the socket is UDP; use SendMessage"
+                  : "the socket is UDP; use SendMessageToAddress";
+  } else if (kind == OutputKind::kSendMessage && udp_ == Udp::kUnconnected) {
+    mistake = "the socket is not connected; use SendMessageToAddress";
+  } else if (kind == OutputKind::kSendToAddress && udp_ != Udp::kUnconnected) {
+    mistake = "the socket has a fixed peer; use SendMessage";
+  }
+  if (mistake != nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(Refusal(call), mistake));
+  }
+  status = CheckRange(call, options.start, &options.end, data.size(),
+                      /*may_be_empty=*/udp_ != Udp::kNo);
+  if (!status.ok() || output_first_ == nullptr) return status;
+  if (!queue_output_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Refusal(call), OutputName(output_first_->kind),
+                     " is in progress; only one output operation may be, "
+                     "unless the state has queue_output"));
+  }
+  const Limits& limits = loop()->limits();
+  size_t size = options.end - options.start;
+  if (output_length_ >= limits.output_queue_length_max ||
+      size > limits.output_queue_bytes_max ||
+      output_bytes_ > limits.output_queue_bytes_max - size) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        Refusal(call), "the output queue holds ", output_bytes_, " bytes in ",
+        output_length_, " operations; the limits are ",
+        limits.output_queue_bytes_max, " and ",
+        limits.output_queue_length_max));
+  }
+  return status;
+}
+
+absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
+                                       const SocketAddress* target,
+                                       IoCallback& callback,
+                                       WriteOptions& options) {
+  absl::Status status = CheckOutput(kind, data, callback, options);
+  SocketAddress mapped;
+  if (status.ok() && target != nullptr) {
+    // A socket of IPv6 reaches IPv4 by mapped addresses.
+    mapped = socket_ipv6_
+                 ? SocketAddress(target->ip().ToIpv4Mapped(), target->port())
+                 : *target;
+    if (!socket_ipv6_ && mapped.family() == Family::kIpv6) {
+      status = absl::InvalidArgumentError(absl::StrCat(
+          Refusal(OutputName(kind)), "the socket is IPv4, the address ",
+          target->ToString(), " is IPv6"));
+    }
+  }
+  if (!status.ok()) return status;
+
+  EventLoop& loop = *this->loop();
+  OutputOperation* operation = loop.output_operations().Take();
+  operation->next = nullptr;
+  operation->state = this;
+  operation->data = data.data() + options.start;
+  operation->size = options.end - options.start;
+  operation->done = 0;
+  operation->timeout = OutputOperation::kNotGiven;
+  operation->callback = std::move(callback);
+  operation->error_callback = std::move(options.error_callback);
+  if (target != nullptr) operation->target = mapped;
+  operation->kind = kind;
+  operation->ticket = kNoTicket;
+  if (options.timeout.has_value()) {
+    operation->timeout = ToNanoseconds(*options.timeout);
+    write_timeout_ = operation->timeout;
+  }
+  if (options.user_info.has_value()) {
+    user_info_ = *std::move(options.user_info);
+  }
+  (output_first_ == nullptr ? output_first_ : output_last_->next) = operation;
+  output_last_ = operation;
+  output_bytes_ += operation->size;
+  ++output_length_;
+  if (output_active_ == nullptr) {
+    output_active_ = operation;
+    if (output_broken_) {
+      CompleteOutput(IoStatus::kError, Error(write_error_));
+      return status;
+    }
+    ActivateOutput();
+  }
+  if (!output_blocked_) loop.FlushLater(*this);
+  return status;
+}
+
+void AsyncIoState::ActivateOutput() {
+  write_status_ = IoStatus::kOk;
+  write_error_ = 0;
+  SetDeadline(kWriteDeadline,
+              output_active_->timeout != OutputOperation::kNotGiven
+                  ? output_active_->timeout
+                  : write_timeout_);
+}
+
+// ---- Writing.
+
+void AsyncIoState::Output() {
+  if (udp_ == Udp::kNo) {
+    OutputStream();
+  } else {
+    OutputDatagrams();
+  }
+}
+
+void AsyncIoState::OutputStream() {
+  EventLoop& loop = *this->loop();
+  size_t room = loop.limits().bytes_per_turn_max;
+  Transfer transfer;
+  if (output_active_->next == nullptr) {
+    ConstBuffer buffer{
+        output_active_->data + output_active_->done,
+        std::min(output_active_->size - output_active_->done, room)};
+    transfer = loop.kernel().Send(handle(), {&buffer, 1});
+  } else {
+    std::array<ConstBuffer, kGatherMax> buffers;
+    size_t length = 0;
+    for (OutputOperation* operation = output_active_;
+         operation != nullptr && length != kGatherMax && room != 0;
+         operation = operation->next) {
+      size_t size = std::min(operation->size - operation->done, room);
+      buffers[length++] = {operation->data + operation->done, size};
+      room -= size;
+    }
+    transfer = loop.kernel().Send(handle(), {buffers.data(), length});
+  }
+  if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
+    FailOutput(IoStatus::kError, transfer.error);
+    return;
+  }
+  for (size_t left = transfer.count; left != 0;) {
+    OutputOperation* operation = output_active_;
+    size_t taken = std::min(operation->size - operation->done, left);
+    operation->done += taken;
+    left -= taken;
+    if (operation->done != operation->size) break;
+    CompleteOutput(IoStatus::kOk);
+    if (output_active_ != nullptr) ActivateOutput();
+  }
+  // What is left waits for the socket, also when the kernel might take more at
+  // once: the others have their turn first.
+  SetBlocked(output_active_ != nullptr);
+}
+
+void AsyncIoState::OutputDatagrams() {
+  Kernel& kernel = loop()->kernel();
+  bool blocked = false;
+  for (size_t sent = 0;
+       output_active_ != nullptr && !blocked && sent < kDatagramsPerTurnMax;) {
+    auto datagram = [](const OutputOperation& operation) {
+      return OutgoingDatagram{{operation.data, operation.size},
+                              operation.kind == OutputKind::kSendToAddress
+                                  ? &operation.target
+                                  : nullptr};
+    };
+    Transfer transfer;
+    if (output_active_->next == nullptr) {
+      OutgoingDatagram one = datagram(*output_active_);
+      transfer = kernel.SendDatagrams(handle(), {&one, 1});
+    } else {
+      std::array<OutgoingDatagram, kGatherMax> batch;
+      size_t length = 0;
+      for (OutputOperation* operation = output_active_;
+           operation != nullptr && length != kGatherMax;
+           operation = operation->next) {
+        batch[length++] = datagram(*operation);
+      }
+      transfer = kernel.SendDatagrams(handle(), {batch.data(), length});
+    }
+    for (size_t i = 0; i != transfer.count; ++i) {
+      output_active_->done = output_active_->size;
+      CompleteOutput(IoStatus::kOk);
+      if (output_active_ != nullptr) ActivateOutput();
+    }
+    sent += transfer.count;
+    if (transfer.error.code() == EAGAIN) {
+      blocked = true;
+    } else if (!transfer.error.ok()) {
+      // Only this datagram's fault, or news of an earlier one: the others go.
+      CompleteOutput(IoStatus::kError, transfer.error);
+      if (output_active_ != nullptr) ActivateOutput();
+      ++sent;
+    }
+  }
+  SetBlocked(output_active_ != nullptr);
+}
+
+void AsyncIoState::SetBlocked(bool blocked) {
+  if (output_blocked_ == blocked) return;
+  output_blocked_ = blocked;
+  UpdateInterest();
+}
+
+// ---- Ending.
+
+void AsyncIoState::CompleteOutput(IoStatus status, Error error) {
+  OutputOperation* operation = output_active_;
+  operation->status = status;
+  operation->error = error;
+  write_status_ = status;
+  write_error_ = error.code();
+  ClearDeadline(kWriteDeadline);
+  output_active_ = operation->next;
+  operation->ticket = loop()->Complete(&AsyncIoState::RunOutput, operation);
+}
+
+void AsyncIoState::FailOutput(IoStatus status, Error error) {
+  CompleteOutput(status, error);
+  if (udp_ != Udp::kNo) {
+    if (output_active_ != nullptr) {
+      ActivateOutput();
+      if (!output_blocked_) loop()->FlushLater(*this);
+    } else {
+      SetBlocked(false);
+    }
+    return;
+  }
+  // Bytes are missing from the stream now: what was to follow them must not.
+  AbortQueued();
+  write_status_ = status;
+  write_error_ = error.code();
+  output_broken_ = status == IoStatus::kError;
+}
+
+void AsyncIoState::AbortQueued() {
+  while (output_active_ != nullptr) CompleteOutput(IoStatus::kAborted);
+  SetBlocked(false);
+}
+
+OutputOperation* AsyncIoState::PopOutput() {
+  OutputOperation* operation = output_first_;
+  output_first_ = operation->next;
+  if (output_first_ == nullptr) output_last_ = nullptr;
+  output_bytes_ -= operation->size;
+  --output_length_;
+  return operation;
+}
+
+void AsyncIoState::RunOutput(void* object) {
+  auto* operation = static_cast<OutputOperation*>(object);
+  AsyncIoState& state = *operation->state;
+  AIOS_DCHECK(operation == state.output_first_, "writes end in their order");
+  IoResult result;
+  result.status = operation->status;
+  result.error = operation->error;
+  result.count = operation->done;
+  IoCallback callback = std::move(operation->callback);
+  IoCallback unused;
+  if (operation->error_callback) [[unlikely]] {
+    unused = std::move(operation->error_callback);
+    if (result.status == IoStatus::kError) std::swap(callback, unused);
+  }
+  state.loop()->output_operations().Give(state.PopOutput());
+  state.Invoke(callback, unused, result);
+}
+
+}  // namespace aios

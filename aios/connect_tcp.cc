@@ -1,0 +1,125 @@
+#include "aios/connect_tcp.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aios/duration.h"
+#include "aios/event_loop.h"
+#include "aios/local_end.h"
+#include "aios/state_extras.h"
+
+namespace aios {
+
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
+    WaitStateCollection& collection, const HostSpec& host,
+    const Service& service, IoCallback callback, ConnectTcpOptions options) {
+  Kernel& kernel = collection.kernel();
+  auto refuse = [&options](const absl::Status& why) {
+    return absl::Status(why.code(),
+                        absl::StrCat("ConnectTcp \"", options.name,
+                                     "\" refused: ", why.message()));
+  };
+  if (!callback) {
+    return refuse(absl::InvalidArgumentError("the callback is empty"));
+  }
+  if (options.connect_timeout <= absl::ZeroDuration()) {
+    return refuse(
+        absl::InvalidArgumentError("connect_timeout is not positive"));
+  }
+  if (options.read_timeout < absl::ZeroDuration() ||
+      options.write_timeout < absl::ZeroDuration()) {
+    return refuse(absl::InvalidArgumentError("a timeout is negative"));
+  }
+  absl::StatusOr<SocketAddress> target = ResolveLiteral(kernel, host, service);
+  if (!target.ok()) return refuse(target.status());
+  absl::StatusOr<std::optional<SocketAddress>> local = ResolveLocalEnd(
+      kernel, options.local_address, options.local_port, target->family());
+  if (!local.ok()) return refuse(local.status());
+
+  Handle handle = kNoHandle;
+  Error error = kernel.Open(SocketType::kStream, target->family(), &handle);
+  if (error.ok() && options.nodelay) {
+    error = kernel.SetOption(handle, SocketOption::kNoDelay, true);
+  }
+  if (error.ok() && options.keepalive) {
+    error = kernel.SetOption(handle, SocketOption::kKeepAlive, true);
+  }
+  if (error.ok() && local->has_value()) error = kernel.Bind(handle, **local);
+  std::unique_ptr<AsyncIoState> state =
+      StateFactory::Make(collection, handle, target->family() == Family::kIpv6,
+                         {.read_timeout = options.read_timeout,
+                          .write_timeout = options.write_timeout,
+                          .user_info = std::move(options.user_info),
+                          .ipv6 = target->family() == Family::kIpv6,
+                          .name = std::move(options.name),
+                          .queue_output = options.queue_output});
+  StateFactory::Connect(*state, *target, ToNanoseconds(options.connect_timeout),
+                        std::move(callback), error);
+  return state;
+}
+
+void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
+                           Nanoseconds timeout, IoCallback callback,
+                           Error error) {
+  state.Extras().connect_callback = std::move(callback);
+  state.connecting_ = true;
+  if (error.ok())
+    error = state.loop()->kernel().Connect(state.handle(), target);
+  if (error.code() == EINPROGRESS) {
+    state.SetDeadline(AsyncIoState::kWriteDeadline, timeout);
+    state.UpdateInterest();
+  } else {
+    state.CompleteConnect(error.ok() ? IoStatus::kOk : IoStatus::kError, error);
+  }
+}
+
+void AsyncIoState::FinishConnect() {
+  Kernel& kernel = loop()->kernel();
+  if (Error error = kernel.TakeError(handle()); !error.ok()) {
+    CompleteConnect(IoStatus::kError, error);
+    return;
+  }
+  // A spurious report finds no error either: only a peer proves the connection.
+  SocketAddress peer;
+  if (kernel.PeerAddress(handle(), &peer).ok()) CompleteConnect(IoStatus::kOk);
+}
+
+void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
+  EventLoop& loop = *this->loop();
+  if (extras_->connect_ticket != kNoTicket) return;
+  ClearDeadline(kWriteDeadline);
+  extras_->connect_result.status = status;
+  extras_->connect_result.error = error;
+  read_status_ = status;
+  write_status_ = status;
+  read_error_ = error.code();
+  write_error_ = error.code();
+  if (status == IoStatus::kOk) {
+    loop.Want(*this, kNotReady);
+  } else {
+    DropSocket();
+  }
+  extras_->connect_ticket = loop.Complete(&AsyncIoState::RunConnect, this);
+}
+
+void AsyncIoState::DropSocket() {
+  EventLoop& loop = *this->loop();
+  Handle handle = this->handle();
+  unconnected_ = true;
+  if (handle == kNoHandle) return;
+  loop.Detach(*this);
+  loop.kernel().Close(handle);
+}
+
+void AsyncIoState::RunConnect(void* object) {
+  auto& state = *static_cast<AsyncIoState*>(object);
+  state.connecting_ = false;
+  state.extras_->connect_ticket = kNoTicket;
+  IoCallback callback = std::move(state.extras_->connect_callback);
+  IoCallback unused;
+  IoResult result = state.extras_->connect_result;
+  state.Invoke(callback, unused, result);
+}
+
+}  // namespace aios

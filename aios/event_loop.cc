@@ -1,0 +1,316 @@
+#include "aios/event_loop.h"
+
+#include <algorithm>
+#include <span>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aios/check.h"
+
+namespace aios {
+
+namespace {
+
+// Callbacks start operations that complete at once, whose callbacks start more.
+// A turn goes along with that so often, then looks at the sockets again.
+constexpr int kRoundsPerTurnMax = 16;
+
+}  // namespace
+
+EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
+                     std::unique_ptr<Poller> poller,
+                     WaitStateCollectionOptions options)
+    : collection_(collection),
+      kernel_(kernel),
+      poller_(std::move(poller)),
+      options_(std::move(options)) {}
+
+EventLoop::~EventLoop() {
+  AIOS_CHECK(running_ == nullptr && !in_call_,
+             "a collection must not be destroyed by its own callbacks");
+  CloseAll();
+}
+
+bool EventLoop::Wait(Nanoseconds duration_max) {
+  CheckThread();
+  owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  // Code of the user ran since the last turn, perhaps for long.
+  now_ = kernel_.Now();
+  return WaitForWork(duration_max);
+}
+
+bool EventLoop::WaitForWork(Nanoseconds duration_max) {
+  AIOS_CHECK(!in_call_, "Wait and Loop must not be called from a callback");
+  Flush();
+  ApplyInterest();
+  Nanoseconds timeout = 0;
+  if (report_next_ == report_end_ && completions_.empty() &&
+      flush_queue_.empty() && !has_posted_.load(std::memory_order_acquire) &&
+      !stop_.load(std::memory_order_acquire)) {
+    timeout = duration_max;
+    Nanoseconds deadline = NextDeadline();
+    if (deadline != kForever) {
+      timeout = std::min(timeout, std::max<Nanoseconds>(deadline - now_, 0));
+    }
+  }
+  // What an earlier wait found and nobody served is found again.
+  report_next_ = 0;
+  report_end_ = kernel_.Wait(*poller_, reports_, timeout);
+  now_ = kernel_.Now();
+  return report_end_ != 0 || !completions_.empty() || !flush_queue_.empty() ||
+         has_posted_.load(std::memory_order_acquire) || NextDeadline() <= now_;
+}
+
+void EventLoop::Call() {
+  AIOS_CHECK(!in_call_, "Call must not be called from a callback");
+  CheckThread();
+  in_call_ = true;
+  ++turn_;
+  ServeReports();
+  FireTimers();
+  RunPosted();
+  for (int round = 0; round < kRoundsPerTurnMax; ++round) {
+    RunCompletions();
+    Flush();
+    if (completions_.empty()) break;
+  }
+  in_call_ = false;
+}
+
+void EventLoop::ServeReports() {
+  while (report_next_ != report_end_) {
+    const Report& report = reports_[report_next_++];
+    auto* watcher = static_cast<Watcher*>(report.token);
+    if (watcher == nullptr) continue;
+    if (!report.error.ok()) [[unlikely]] {
+      watcher->applied_ = kNotReady;
+      watcher->OnWatchFailed(report.error);
+      continue;
+    }
+    Readiness wanted = report.ready & watcher->wanted_;
+    if ((report.ready & kReadable) != 0 && (wanted & kReadable) == 0 &&
+        !watcher->input_unwanted_) {
+      watcher->input_unwanted_ = true;
+      if (watcher->interest_ticket_ == kNoTicket) {
+        watcher->interest_ticket_ = interest_queue_.Push(watcher);
+      }
+    }
+    if (wanted != kNotReady) watcher->OnReady(wanted);
+  }
+}
+
+void EventLoop::FireTimers() {
+  if (NextDeadline() > now_) return;
+  TimerEntry* entry = timers_.Advance(now_);
+  while (entry != nullptr) {
+    auto* watcher = static_cast<Watcher*>(entry);
+    entry = entry->next;
+    Nanoseconds next = watcher->OnTimer(now_);
+    if (next != kForever) timers_.Schedule(*watcher, next);
+  }
+  std::sort(
+      due_.begin(), due_.end(), [](const DueDeadline& a, const DueDeadline& b) {
+        return std::tie(a.deadline, a.order) < std::tie(b.deadline, b.order);
+      });
+  for (const DueDeadline& due : due_) due.watcher->OnDue(due.which);
+  due_.clear();
+}
+
+void EventLoop::RunPosted() noexcept {
+  if (!has_posted_.load(std::memory_order_acquire)) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    posted_now_.swap(posted_);
+    has_posted_.store(false, std::memory_order_release);
+  }
+  for (absl::AnyInvocable<void()>& function : posted_now_) {
+    std::move(function)();
+    // What it captured goes now, not when the others have run.
+    function = nullptr;
+  }
+  posted_now_.clear();
+}
+
+void EventLoop::RunCompletions() {
+  for (size_t n = completions_.size(); n != 0; --n) {
+    Completion completion = completions_.Pop();
+    if (completion.function != nullptr) completion.function(completion.object);
+  }
+}
+
+void EventLoop::Flush() {
+  for (size_t n = flush_queue_.size(); n != 0; --n) {
+    Watcher* watcher = flush_queue_.Pop();
+    if (watcher == nullptr) continue;
+    watcher->flush_ticket_ = kNoTicket;
+    watcher->OnFlush();
+  }
+}
+
+void EventLoop::ApplyInterest() {
+  while (!interest_queue_.empty()) {
+    Watcher* watcher = interest_queue_.Pop();
+    if (watcher == nullptr) continue;
+    watcher->interest_ticket_ = kNoTicket;
+    Readiness target = watcher->wanted_;
+    if (!watcher->input_unwanted_) target |= watcher->applied_ & kReadable;
+    watcher->input_unwanted_ = false;
+    if (target == watcher->applied_) continue;
+    Error error = kernel_.SetInterest(*poller_, watcher->handle_,
+                                      static_cast<void*>(watcher),
+                                      watcher->applied_, target);
+    if (error.ok()) {
+      watcher->applied_ = target;
+    } else {
+      watcher->OnWatchFailed(error);
+    }
+  }
+}
+
+void EventLoop::Add(Watcher& watcher, Handle handle) {
+  watcher.loop_ = this;
+  watcher.handle_ = handle;
+  watcher.previous_ = last_;
+  (last_ != nullptr ? last_->next_ : first_) = &watcher;
+  last_ = &watcher;
+  ++size_;
+}
+
+void EventLoop::Detach(Watcher& watcher) {
+  if (watcher.interest_ticket_ != kNoTicket) {
+    interest_queue_.Cancel(std::exchange(watcher.interest_ticket_, kNoTicket));
+  }
+  if (watcher.applied_ != kNotReady) {
+    // Needed even before closing: while a duplicate of the descriptor is open
+    // elsewhere, epoll goes on reporting it. It cannot fail in a way that
+    // matters.
+    static_cast<void>(kernel_.SetInterest(*poller_, watcher.handle_,
+                                          static_cast<void*>(&watcher),
+                                          watcher.applied_, kNotReady));
+    watcher.applied_ = kNotReady;
+  }
+  watcher.wanted_ = kNotReady;
+  watcher.handle_ = kNoHandle;
+  ForgetReportsOf(watcher);
+}
+
+void EventLoop::Remove(Watcher& watcher) {
+  Detach(watcher);
+  CancelTimer(watcher);
+  if (watcher.flush_ticket_ != kNoTicket) {
+    flush_queue_.Cancel(std::exchange(watcher.flush_ticket_, kNoTicket));
+  }
+  (watcher.previous_ != nullptr ? watcher.previous_->next_ : first_) =
+      watcher.next_;
+  (watcher.next_ != nullptr ? watcher.next_->previous_ : last_) =
+      watcher.previous_;
+  watcher.previous_ = nullptr;
+  watcher.next_ = nullptr;
+  --size_;
+  // While its callback runs it keeps the way to us, so that we learn when it is
+  // destroyed.
+  if (running_ == &watcher) {
+    watcher.removed_ = true;
+  } else {
+    watcher.loop_ = nullptr;
+  }
+}
+
+bool EventLoop::EndCallback() {
+  Watcher* watcher = std::exchange(running_, nullptr);
+  if (watcher == nullptr) return false;
+  if (watcher->removed_) watcher->loop_ = nullptr;
+  return true;
+}
+
+Watcher::~Watcher() {
+  if (loop_ != nullptr && loop_->running_ == this) loop_->running_ = nullptr;
+}
+
+void EventLoop::ForgetReportsOf(const Watcher& watcher) {
+  // Not empty only when the user drives the loop by hand and closes a state
+  // between `Wait` and `Call`.
+  for (size_t i = report_next_; i != report_end_; ++i) {
+    if (reports_[i].token == static_cast<const void*>(&watcher)) {
+      reports_[i].token = nullptr;
+    }
+  }
+}
+
+void EventLoop::CloseAll() {
+  // Closing destroys callbacks, whose captures may close and destroy others:
+  // look at the first one anew each time.
+  while (first_ != nullptr) first_->OnCollectionClose();
+}
+
+absl::Status EventLoop::Post(absl::AnyInvocable<void()> function) {
+  if (!function) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("collection \"", name(), "\": Apply needs a function"));
+  }
+  bool wake = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (ended_) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "collection \"", name(), "\": Apply refused: its loop has ended"));
+    }
+    if (posted_.size() >= limits().posted_max) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "collection \"", name(), "\": Apply refused: ", posted_.size(),
+          " functions are waiting to run, the limit"));
+    }
+    // Later ones find the loop awake, or about to look.
+    wake = posted_.empty();
+    posted_.push_back(std::move(function));
+    has_posted_.store(true, std::memory_order_release);
+  }
+  if (wake &&
+      owner_.load(std::memory_order_relaxed) != std::this_thread::get_id()) {
+    kernel_.Wake(*poller_);
+  }
+  return absl::OkStatus();
+}
+
+void EventLoop::StartRunning() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  AIOS_CHECK(!running_loop_, "only one Loop may run on a collection");
+  running_loop_ = true;
+}
+
+void EventLoop::Run() {
+  CheckThread();
+  owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  now_ = kernel_.Now();
+  while (!stop_.load(std::memory_order_acquire)) {
+    WaitForWork(kForever);
+    Call();
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  running_loop_ = false;
+  stop_.store(false, std::memory_order_release);
+  owner_.store(std::thread::id(), std::memory_order_relaxed);
+}
+
+void EventLoop::StopRunning() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!running_loop_) return;
+    stop_.store(true, std::memory_order_release);
+  }
+  kernel_.Wake(*poller_);
+}
+
+void EventLoop::EndForGood() {
+  std::vector<absl::AnyInvocable<void()>> unused;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ended_ = true;
+    unused.swap(posted_);
+    has_posted_.store(false, std::memory_order_release);
+  }
+  alive_.store(false, std::memory_order_release);
+}
+
+}  // namespace aios

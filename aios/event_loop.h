@@ -1,0 +1,248 @@
+// The machinery of a wait-state-collection: one poller, its watchers, timers,
+// completions and posted functions. docs/design.md numbers the phases of a
+// turn.
+
+#ifndef AIOS_EVENT_LOOP_H_
+#define AIOS_EVENT_LOOP_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "aios/check.h"
+#include "aios/input_buffer.h"
+#include "aios/kernel.h"
+#include "aios/output_queue.h"
+#include "aios/ticket_queue.h"
+#include "aios/timer_wheel.h"
+#include "aios/wait_state_collection.h"
+#include "aios/watcher.h"
+
+namespace aios {
+
+class EventLoop {
+ public:
+  EventLoop(WaitStateCollection& collection, Kernel& kernel,
+            std::unique_ptr<Poller> poller, WaitStateCollectionOptions options);
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  WaitStateCollection& collection() const { return collection_; }
+  Kernel& kernel() const { return kernel_; }
+  const std::string& name() const { return options_.name; }
+  const Limits& limits() const { return options_.limits; }
+  size_t size() const { return size_; }
+
+  // Catches, in debug builds, a call from a thread that does not run the
+  // collection.
+  void CheckThread() const {
+    AIOS_DCHECK(OwnedByThisThread(),
+                "a collection and its states belong to the thread that runs "
+                "the collection; use Apply from other threads");
+  }
+
+  // What the public class of the same functions says.
+  bool Wait(Nanoseconds duration_max);
+  void Call();
+  void Run();
+  void StopRunning();
+  absl::Status Post(absl::AnyInvocable<void()> function);
+  void CloseAll();
+
+  // `Run` must be preceded by `StartRunning`, perhaps in another thread: from
+  // then on the loop counts as running, and a stop is not lost.
+  void StartRunning();
+  // For a loop with a thread of its own: whether it is at work; after
+  // `EndForGood` nothing more is posted.
+  bool alive() const { return alive_.load(std::memory_order_acquire); }
+  void SetAlive() { alive_.store(true, std::memory_order_release); }
+  void EndForGood();
+
+  // ---- Watchers.
+
+  // Starts serving `watcher`, which has the socket `handle`.
+  void Add(Watcher& watcher, Handle handle);
+
+  // Gives up its socket: no more reports. The handle is the caller's to close.
+  void Detach(Watcher& watcher);
+
+  // Stops serving it altogether.
+  void Remove(Watcher& watcher);
+
+  // Sets the directions that `watcher` is to be told about. The kernel hears of
+  // it before the next wait, and only if it must: input that is no longer
+  // wanted is left with the kernel until it reports some, as it will be wanted
+  // again after most callbacks.
+  void Want(Watcher& watcher, Readiness wanted) {
+    watcher.wanted_ = wanted;
+    Readiness missing = wanted & ~watcher.applied_;
+    Readiness extra = watcher.applied_ & ~wanted & kWritable;
+    if ((missing | extra) != 0 && watcher.interest_ticket_ == kNoTicket) {
+      watcher.interest_ticket_ = interest_queue_.Push(&watcher);
+    }
+  }
+
+  // Calls `OnFlush` at the end of this turn, or before the next wait.
+  void FlushLater(Watcher& watcher) {
+    if (watcher.flush_ticket_ == kNoTicket) {
+      watcher.flush_ticket_ = flush_queue_.Push(&watcher);
+    }
+  }
+
+  // ---- Time.
+
+  // The time from which new deadlines count: that of the turn, or the clock's
+  // between turns.
+  Nanoseconds Now() {
+    if (!in_call_) now_ = kernel_.Now();
+    return now_;
+  }
+
+  // Counts the turns.
+  uint64_t turn() const { return turn_; }
+
+  // Makes sure that `watcher.OnTimer` is called when `deadline` has come, or
+  // earlier: a timer that is set to an earlier time already is left alone and
+  // looks again when it expires. So a deadline that moves on with every message
+  // costs nothing.
+  void ScheduleTimer(Watcher& watcher, Nanoseconds deadline) {
+    TimerEntry& entry = watcher;
+    if (entry.on_wheel()) {
+      if (entry.expiry <= deadline) return;
+      timers_.Cancel(entry);
+    }
+    timers_.Schedule(entry, deadline);
+  }
+
+  void CancelTimer(Watcher& watcher) {
+    TimerEntry& entry = watcher;
+    if (entry.on_wheel()) timers_.Cancel(entry);
+  }
+
+  // Deadlines that are set. With none, timers that are left on the wheel wake
+  // nobody.
+  void CountDeadlines(int change) { deadlines_ += change; }
+
+  // Numbers deadlines in the order in which they were set.
+  uint32_t NextDeadlineOrder() { return deadline_order_++; }
+
+  // Only in `Watcher::OnTimer`: `OnDue(which)` is to be called in the order of
+  // deadlines, and of `order` among equal ones.
+  void Due(Watcher& watcher, Nanoseconds deadline, uint32_t order,
+           uint8_t which) {
+    due_.push_back({deadline, order, which, &watcher});
+  }
+
+  // ---- Completions: callbacks run in the order in which they were queued.
+
+  using CompletionFunction = void (*)(void* object);
+
+  Ticket Complete(CompletionFunction function, void* object) {
+    return completions_.Push({function, object});
+  }
+  void CancelCompletion(Ticket ticket) { completions_.Cancel(ticket); }
+
+  // Brackets the callback of `watcher`, in which it may be removed and
+  // destroyed: `EndCallback` returns false when it was destroyed.
+  void BeginCallback(Watcher& watcher) { running_ = &watcher; }
+  bool EndCallback();
+  bool InCallbackOf(const Watcher& watcher) const {
+    return running_ == &watcher;
+  }
+
+  // ---- Pools.
+
+  InputBufferPool& input_buffers() { return input_buffers_; }
+  OutputOperationPool& output_operations() { return output_operations_; }
+
+ private:
+  friend class Watcher;
+
+  struct Completion {
+    CompletionFunction function = nullptr;
+    void* object = nullptr;
+  };
+  struct DueDeadline {
+    Nanoseconds deadline;
+    uint32_t order;
+    uint8_t which;
+    Watcher* watcher;
+  };
+
+  bool OwnedByThisThread() const {
+    std::thread::id owner = owner_.load(std::memory_order_relaxed);
+    return owner == std::thread::id() || owner == std::this_thread::get_id();
+  }
+  bool WaitForWork(Nanoseconds duration_max);
+  void ApplyInterest();
+  void ServeReports();
+  void FireTimers();
+  void RunPosted() noexcept;
+  void RunCompletions();
+  void Flush();
+  Nanoseconds NextDeadline() const {
+    return deadlines_ == 0 ? kForever : timers_.NextExpiry();
+  }
+  void ForgetReportsOf(const Watcher& watcher);
+
+  WaitStateCollection& collection_;
+  Kernel& kernel_;
+  const std::unique_ptr<Poller> poller_;
+  const WaitStateCollectionOptions options_;
+
+  Watcher* first_ = nullptr;
+  Watcher* last_ = nullptr;
+  size_t size_ = 0;
+
+  // The time of the last wait's end; stands still during a turn.
+  Nanoseconds now_ = 0;
+  bool in_call_ = false;
+  uint64_t turn_ = 0;
+  // The watcher whose callback is running.
+  Watcher* running_ = nullptr;
+
+  // What the last wait gave and `Call` has not yet served.
+  std::array<Report, 256> reports_;
+  size_t report_next_ = 0;
+  size_t report_end_ = 0;
+
+  TicketQueue<Watcher*> interest_queue_;
+  TicketQueue<Watcher*> flush_queue_;
+  TicketQueue<Completion> completions_;
+
+  TimerWheel timers_;
+  int64_t deadlines_ = 0;
+  uint32_t deadline_order_ = 0;
+  std::vector<DueDeadline> due_;
+
+  InputBufferPool input_buffers_;
+  OutputOperationPool output_operations_;
+
+  // The thread that runs the collection; none before and after.
+  std::atomic<std::thread::id> owner_;
+  std::atomic<bool> alive_ = false;
+
+  std::mutex mutex_;
+  // Guarded by `mutex_`.
+  std::vector<absl::AnyInvocable<void()>> posted_;
+  bool running_loop_ = false;
+  bool ended_ = false;
+  // Written under `mutex_`, looked at without it.
+  std::atomic<bool> has_posted_ = false;
+  std::atomic<bool> stop_ = false;
+  // Functions taken from `posted_`, kept for its capacity.
+  std::vector<absl::AnyInvocable<void()>> posted_now_;
+};
+
+}  // namespace aios
+
+#endif  // AIOS_EVENT_LOOP_H_

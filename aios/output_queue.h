@@ -1,0 +1,61 @@
+// Output operations and the pool they come from.
+
+#ifndef AIOS_OUTPUT_QUEUE_H_
+#define AIOS_OUTPUT_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "aios/address.h"
+#include "aios/error.h"
+#include "aios/io_result.h"
+#include "aios/kernel.h"
+#include "aios/ticket_queue.h"
+
+namespace aios {
+
+enum class OutputKind : uint8_t { kWriteBuffer, kSendMessage, kSendToAddress };
+
+// One `WriteBuffer`, `SendMessage` or `SendMessageToAddress`.
+struct OutputOperation {
+  OutputOperation* next = nullptr;
+  AsyncIoState* state = nullptr;
+  const char* data = nullptr;
+  size_t size = 0;
+  size_t done = 0;
+  // `kNotGiven`: that of the state when the operation's turn comes.
+  static constexpr Nanoseconds kNotGiven = -1;
+  Nanoseconds timeout = kNotGiven;
+  IoCallback callback;
+  IoCallback error_callback;
+  SocketAddress target;
+  // The outcome, from when it is known; `ticket` is set then.
+  Error error;
+  IoStatus status = IoStatus::kOk;
+  OutputKind kind = OutputKind::kWriteBuffer;
+  Ticket ticket = kNoTicket;
+};
+
+class OutputOperationPool {
+ public:
+  OutputOperationPool() = default;
+  ~OutputOperationPool();
+  OutputOperationPool(const OutputOperationPool&) = delete;
+  OutputOperationPool& operator=(const OutputOperationPool&) = delete;
+
+  OutputOperation* Take();
+  // The callbacks must have been moved out or reset.
+  void Give(OutputOperation* operation);
+
+ private:
+  // About 3 MB; a longer burst goes back to the heap.
+  static constexpr size_t kKeptMax = 16384;
+
+  OutputOperation* kept_ = nullptr;
+  size_t kept_count_ = 0;
+};
+
+}  // namespace aios
+
+#endif  // AIOS_OUTPUT_QUEUE_H_

@@ -1,0 +1,81 @@
+// What only few states have at a time, kept out of the state itself.
+
+#ifndef AIOS_STATE_EXTRAS_H_
+#define AIOS_STATE_EXTRAS_H_
+
+#include <any>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "aios/address.h"
+#include "aios/async_io_state.h"
+#include "aios/io_result.h"
+#include "aios/kernel.h"
+#include "aios/ticket_queue.h"
+
+namespace aios {
+
+// An `Abort`, or something else that ends operations and then calls back.
+struct Ending {
+  enum class Kind : uint8_t { kAbort, kShutdown, kClose };
+
+  Kind kind = Kind::kAbort;
+  Direction direction = Direction::kIo;
+  bool keep_alive = false;
+  // A `ReadWithChecking` was interrupted: the callback may discard.
+  bool checking = false;
+  AsyncIoState* state = nullptr;
+  IoCallback callback;
+  absl::AnyInvocable<void(AsyncIoState&)> close_callback;
+  IoResult result;
+  SocketAddress sender;
+  // Callbacks of what was interrupted; never called. They go with the ending,
+  // when no operation refers to anything of theirs any more.
+  std::array<IoCallback, 4> suppressed;
+  Ticket ticket = kNoTicket;
+};
+
+struct StateExtras {
+  std::string name;
+
+  // Set while an input operation that has one is in progress.
+  IoCallback input_error_callback;
+  // Of the last datagram, when its operation needs it.
+  SocketAddress sender;
+
+  // See `CreateAsyncIoState`; empty: the handle.
+  std::any object;
+  void (*close_object)(const std::any& object) = nullptr;
+
+  // While connecting. The ticket is set when the outcome is known.
+  IoCallback connect_callback;
+  Ticket connect_ticket = kNoTicket;
+  IoResult connect_result;
+
+  // Asked for inside a callback of the state, to take effect after it.
+  std::vector<std::unique_ptr<Ending>> endings_to_apply;
+  // In effect, and waiting for their callbacks.
+  std::vector<std::unique_ptr<Ending>> endings;
+};
+
+// Makes states for sockets that aios has made or examined.
+struct StateFactory {
+  static std::unique_ptr<AsyncIoState> Make(WaitStateCollection& collection,
+                                            Handle handle, bool socket_ipv6,
+                                            CreateAsyncIoStateOptions options);
+  static StateExtras& Extras(AsyncIoState& state) { return state.Extras(); }
+  static EventLoop& Loop(WaitStateCollection& collection);
+
+  // Starts connecting; `state` has an unconnected socket, or none and `error`
+  // says why.
+  static void Connect(AsyncIoState& state, const SocketAddress& target,
+                      Nanoseconds timeout, IoCallback callback, Error error);
+};
+
+}  // namespace aios
+
+#endif  // AIOS_STATE_EXTRAS_H_

@@ -1,0 +1,71 @@
+// A queue from which an entry can be taken out again before its turn.
+
+#ifndef AIOS_TICKET_QUEUE_H_
+#define AIOS_TICKET_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace aios {
+
+// Names the place of an entry. 0 is never given out, so that it can mean "not
+// queued". Four bytes instead of the two pointers of an intrusive list: every
+// idle connection keeps several.
+using Ticket = uint32_t;
+inline constexpr Ticket kNoTicket = 0;
+
+// First in, first out, in a ring that grows to the largest length it ever had
+// and allocates no more after that. `T` has a value that converts to false:
+// `T()` marks an entry that was cancelled.
+template <typename T>
+class TicketQueue {
+ public:
+  // Entries between the ends, cancelled ones included.
+  size_t size() const { return tail_ - head_; }
+  bool empty() const { return tail_ == head_; }
+
+  Ticket Push(T value) {
+    if (size() == ring_.size()) [[unlikely]] {
+      Grow();
+    }
+    // Position 0 would make the ticket that means "none".
+    if (tail_ == kNoTicket) [[unlikely]] {
+      Put(T());
+    }
+    return Put(std::move(value));
+  }
+
+  // The entry of `ticket` must be in the queue; `Pop` will give `T()` for it.
+  void Cancel(Ticket ticket) { ring_[ticket & mask_] = T(); }
+
+  // The queue must not be empty.
+  T Pop() { return std::exchange(ring_[head_++ & mask_], T()); }
+
+ private:
+  Ticket Put(T value) {
+    ring_[tail_ & mask_] = std::move(value);
+    return tail_++;
+  }
+
+  void Grow() {
+    std::vector<T> ring(ring_.empty() ? 64 : ring_.size() * 2);
+    uint32_t mask = static_cast<uint32_t>(ring.size() - 1);
+    for (uint32_t i = head_; i != tail_; ++i) {
+      ring[i & mask] = std::move(ring_[i & mask_]);
+    }
+    ring_ = std::move(ring);
+    mask_ = mask;
+  }
+
+  // A power of two long. Positions wrap around at 2^32 and index it masked.
+  std::vector<T> ring_;
+  uint32_t mask_ = 0;
+  uint32_t head_ = 1;
+  uint32_t tail_ = 1;
+};
+
+}  // namespace aios
+
+#endif  // AIOS_TICKET_QUEUE_H_

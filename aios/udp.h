@@ -1,0 +1,53 @@
+// Making states for UDP sockets.
+
+#ifndef AIOS_UDP_H_
+#define AIOS_UDP_H_
+
+#include <any>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aios/async_io_state.h"
+#include "aios/host_spec.h"
+#include "aios/wait_state_collection.h"
+
+namespace aios {
+
+// For `OpenUdp` and `ConnectUdp`. Sends wait their turn unless `queue_output`
+// is false: the opposite default of TCP.
+struct UdpOptions {
+  std::string name = {};
+  // `ConnectUdp` takes no `kBoth`.
+  Ipv6 ipv6 = Ipv6::kAny;
+  bool queue_output = true;
+  absl::Duration read_timeout = absl::InfiniteDuration();
+  absl::Duration write_timeout = absl::InfiniteDuration();
+  std::any user_info = {};
+  // The local end; bound when either is given. Literal addresses.
+  std::optional<HostSpec> local_address = {};
+  std::optional<Service> local_port = {};
+};
+
+// Makes an unconnected UDP socket and its state, for `ReceiveMessage` and
+// `SendMessageToAddress`. Errors: InvalidArgument for malformed options, and
+// what the kernel says, such as a port in use. The reference's `errorp` has no
+// counterpart: a caller who wants no state in place of an error ignores the
+// status.
+// Lisp: `create-async-io-state-and-udp-socket`.
+absl::StatusOr<std::unique_ptr<AsyncIoState>> OpenUdp(
+    WaitStateCollection& collection, UdpOptions options = {});
+
+// Makes a UDP socket whose peer is fixed: `SendMessage` sends there, and only
+// what comes from there is received. `host` must be a literal address for now.
+// Errors: as `OpenUdp`.
+// Lisp: `create-async-io-state-and-connected-udp-socket`.
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
+    WaitStateCollection& collection, const HostSpec& host,
+    const Service& service, UdpOptions options = {});
+
+}  // namespace aios
+
+#endif  // AIOS_UDP_H_
