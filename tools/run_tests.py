@@ -16,7 +16,7 @@ import urllib.parse
 import xml.etree.ElementTree
 
 # Lines of a failure's message that the summary shows; the whole log stands above it.
-MESSAGE_LINES = 12
+MESSAGE_LINES = 25
 MESSAGE_COLUMNS = 160
 
 Case = collections.namedtuple("Case", "name outcome message")  # "passed", "failed", "skipped"

@@ -4,7 +4,8 @@ Every Bazel of the 4.x series refers to rules_cc, rules_java, rules_proto and
 remote_coverage_tools, even in a workspace of C++ alone, and fetches each from the network unless
 the workspace defines it. Debian packages rules_java, rules_proto and platforms. Its rules_cc does
 not load under its own Bazel, and remote_coverage_tools is not packaged, so small stand-ins take
-their place: the C++ rules are built into Bazel 4, and coverage is not collected here.
+their place: the C++ rules are built into Bazel 4, and coverage is not collected here. So are the
+shell rules, which newer Bazels have in rules_shell.
 """
 
 def _stand_in_impl(ctx):
@@ -17,10 +18,19 @@ _stand_in = repository_rule(
     attrs = {"files": attr.string_dict(mandatory = True)},
 )
 
-# Rules that hand on to the ones built into Bazel.
-_RULES_CC_DEFS = "".join([
-    "def {rule}(**attrs):\n    native.{rule}(**attrs)\n\n".format(rule = rule)
-    for rule in [
+def _hand_on(*rules):
+    """Returns the text of a .bzl file of rules that are the ones built into Bazel."""
+    return "\n".join([
+        "def {rule}(**attrs):\n    native.{rule}(**attrs)\n".format(rule = rule)
+        for rule in rules
+    ])
+
+# Each rule in a file of its own, as BUILD files load them, and the file that had them all, which
+# Bazel's own toolchains load.
+_RULES_CC = dict({
+    "BUILD.bazel": "",
+    "cc/BUILD.bazel": "",
+    "cc/defs.bzl": _hand_on(
         "cc_binary",
         "cc_import",
         "cc_library",
@@ -29,8 +39,19 @@ _RULES_CC_DEFS = "".join([
         "cc_toolchain",
         "cc_toolchain_suite",
         "objc_library",
-    ]
-])
+    ),
+}, **{
+    "cc/%s.bzl" % rule: _hand_on(rule)
+    for rule in ["cc_binary", "cc_import", "cc_library", "cc_test"]
+})
+
+_RULES_SHELL = dict({
+    "BUILD.bazel": "",
+    "shell/BUILD.bazel": "",
+}, **{
+    "shell/%s.bzl" % rule: _hand_on(rule)
+    for rule in ["sh_binary", "sh_library", "sh_test"]
+})
 
 _REMOTE_COVERAGE_TOOLS = """
 package(default_visibility = ["//visibility:public"])
@@ -44,20 +65,13 @@ filegroup(name = "lcov_merger")
 # buildifier: disable=unnamed-macro
 def debian_bazel():
     """Defines what Debian's Bazel would download, unless it is defined already."""
-    if not native.existing_rule("rules_cc"):
-        _stand_in(
-            name = "rules_cc",
-            files = {
-                "BUILD.bazel": "",
-                "cc/BUILD.bazel": "",
-                "cc/defs.bzl": _RULES_CC_DEFS,
-            },
-        )
-    if not native.existing_rule("remote_coverage_tools"):
-        _stand_in(
-            name = "remote_coverage_tools",
-            files = {"BUILD.bazel": _REMOTE_COVERAGE_TOOLS},
-        )
+    for name, files in {
+        "remote_coverage_tools": {"BUILD.bazel": _REMOTE_COVERAGE_TOOLS},
+        "rules_cc": _RULES_CC,
+        "rules_shell": _RULES_SHELL,
+    }.items():
+        if not native.existing_rule(name):
+            _stand_in(name = name, files = files)
     for name, path in {
         "platforms": "/usr/share/bazel/platforms",
         "rules_java": "/usr/share/bazel/rules/java",
