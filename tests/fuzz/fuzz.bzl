@@ -39,6 +39,7 @@ def fuzz_test(
         fail("there is no input in %s" % corpus)
     folder = native.package_name() + "/"
     replay = ["--corpus=" + folder + corpus, "--mutations=%d" % mutations]
+
     # A fixed seed: a check that others wait for gives one answer. Searches choose their own
     # (-seed=0).
     search = ["--seeds=" + folder + corpus, "-runs=%d" % runs, "-max_total_time=%d" % max_seconds, "-seed=1"]
