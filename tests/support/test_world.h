@@ -139,6 +139,15 @@ class HandleShortage {
   virtual void Allow(int count) = 0;
 };
 
+// While it lives, calls are interrupted (EINTR) as often as the world can do
+// it.
+class Interruptions {
+ public:
+  virtual ~Interruptions() = default;
+  // How often there was an occasion.
+  virtual int64_t count() const = 0;
+};
+
 // Sockets that nobody should hand to aios.
 enum class Foreign {
   kNotASocket,   // ENOTSOCK
@@ -194,6 +203,8 @@ class TestWorld {
   virtual Transfer DirectReceive(Handle handle, std::span<char> buffer) = 0;
   virtual bool IsBlocking(Handle handle) = 0;
   virtual void SetBlocking(Handle handle, bool blocking) = 0;
+  // A second handle of the same socket, as `dup` or a child process makes it.
+  virtual Handle Duplicate(Handle handle) = 0;
   // Closes a handle of the code under test without aios' knowledge.
   virtual void DirectClose(Handle handle) = 0;
   // Whether a child process would inherit it.
@@ -208,6 +219,8 @@ class TestWorld {
 
   // From now on no more than `spare` handles can be made.
   virtual std::unique_ptr<HandleShortage> LimitHandles(int spare) = 0;
+
+  virtual std::unique_ptr<Interruptions> InterruptCalls() = 0;
 
   // Calls `condition` until it is true, letting the world go on a little
   // between the calls. False when it did not become true within the guard time;
