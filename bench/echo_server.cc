@@ -1,0 +1,491 @@
+// An echo server, written as a user of the library would write it. The
+// benchmarks measure it beside servers on other libraries.
+//
+//   bazel run --config=opt //bench:echo_server -- --port=7777
+//
+// It reads what is there, writes it back, and reads again, so a peer that takes
+// nothing is sent no more and read no further. A connection on which nothing
+// moves for the read timeout is closed. Idle connections own no buffer: reads
+// go to the library's, and answers to buffers that all connections share.
+
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <any>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aios/aios.h"
+#include "backends/default_kernel.h"
+#include "bench/flags.h"
+
+ABSL_FLAG(uint16_t, port, 0, "the port to listen on; 0: one that is free");
+ABSL_FLAG(std::string, address, "127.0.0.1",
+          "the local address to listen on; \"::\" or \"0.0.0.0\": all of them");
+ABSL_FLAG(bool, udp, false, "echo datagrams");
+ABSL_FLAG(
+    bool, sink, false,
+    "throw away what arrives; at its end answer how many bytes that were, "
+    "as 8 bytes, least significant first");
+ABSL_FLAG(std::string, kernel, std::string(aios::DefaultKernel().name()),
+          "what of the operating system to build upon");
+ABSL_FLAG(absl::Duration, read_timeout, absl::Seconds(30),
+          "close a TCP connection on which nothing moves for so long");
+ABSL_FLAG(int, threads, 1, "threads that share the port, each with a loop");
+
+namespace {
+
+using aios::AsyncIoState;
+using aios::IoResult;
+using aios::WaitStateCollection;
+
+constexpr int kThreadsMax = 1024;
+
+// How much is read before it is written back.
+constexpr size_t kReadMax = size_t{64} << 10;
+
+// An operation that is refused where it should start is a mistake in here.
+void Check(const absl::Status& status) {
+  if (status.ok()) return;
+  std::cerr << "echo_server: " << status << std::endl;
+  std::abort();
+}
+template <typename T>
+void Check(const absl::StatusOr<T>& result) {
+  if (!result.ok()) Check(result.status());
+}
+
+struct Totals {
+  uint64_t connections = 0;
+  uint64_t messages = 0;
+  uint64_t bytes = 0;
+};
+
+// What one thread serves.
+class Server {
+ public:
+  virtual ~Server() = default;
+
+  // Returns the address that it listens on.
+  virtual absl::StatusOr<aios::SocketAddress> Listen(
+      WaitStateCollection& collection, const aios::IpAddress& address,
+      uint16_t port, bool share_port) = 0;
+
+  const Totals& totals() const { return totals_; }
+
+ protected:
+  Totals totals_;
+};
+
+// What all TCP servers do: keep the connections.
+class StreamServer : public Server {
+ public:
+  explicit StreamServer(absl::Duration timeout) : timeout_(timeout) {}
+
+  absl::StatusOr<aios::SocketAddress> Listen(WaitStateCollection& collection,
+                                             const aios::IpAddress& address,
+                                             uint16_t port,
+                                             bool share_port) override {
+    auto listener = aios::AcceptTcpConnections(
+        collection, port,
+        [this](aios::AcceptingHandle&, std::unique_ptr<AsyncIoState> state) {
+          Add(std::move(state));
+        },
+        {.address = address,
+         .nodelay = true,
+         .reuseport = share_port,
+         .handle_name = "echo_server",
+         .error_function = [](aios::AcceptingHandle&, aios::Error error) {
+           std::cerr << "echo_server: connections have to wait: "
+                     << error.Message() << std::endl;
+         }});
+    if (!listener.ok()) return listener.status();
+    listener_ = *std::move(listener);
+    return listener_->local_address();
+  }
+
+ protected:
+  // The user info of a state; small enough to need no memory of its own.
+  struct Connection {
+    uint32_t position;  // in `connections_`
+    // Input is not read: the answer to what came before is not written yet.
+    bool paused = false;
+  };
+  static Connection& ConnectionOf(AsyncIoState& state) {
+    return *std::any_cast<Connection>(&state.user_info());
+  }
+
+  virtual void Serve(AsyncIoState& state) = 0;
+
+  // Closes the connection.
+  void Remove(AsyncIoState& state) {
+    uint32_t position = ConnectionOf(state).position;
+    std::swap(connections_[position], connections_.back());
+    ConnectionOf(*connections_[position]).position = position;
+    connections_.pop_back();
+  }
+
+ private:
+  void Add(std::unique_ptr<AsyncIoState> state) {
+    ++totals_.connections;
+    Check(state->set_read_timeout(timeout_));
+    Check(state->set_write_timeout(timeout_));
+    Check(state->set_max_read(kReadMax));
+    state->set_user_info(
+        Connection{.position = static_cast<uint32_t>(connections_.size())});
+    connections_.push_back(std::move(state));
+    Serve(*connections_.back());
+  }
+
+  const absl::Duration timeout_;
+  std::unique_ptr<aios::AcceptingHandle> listener_;
+  std::vector<std::unique_ptr<AsyncIoState>> connections_;
+};
+
+class EchoServer : public StreamServer {
+ public:
+  using StreamServer::StreamServer;
+
+ private:
+  // As many connections as one turn serves find their buffers here; those of a
+  // larger burst are given back.
+  static constexpr size_t kBuffersKeptMax = 256;
+
+  void Serve(AsyncIoState& state) override {
+    Check(state.ReadWithChecking(
+        [this](AsyncIoState& state, const IoResult& input) {
+          if (state.output_queue_length() != 0) {
+            // Whatever it is, it is there again when the answer is written.
+            ConnectionOf(state).paused = true;
+            if (input.ok()) Check(state.Finish());
+          } else if (input.ok()) {
+            Answer(state, input.data);
+          } else {
+            Remove(state);
+          }
+        }));
+  }
+
+  void Answer(AsyncIoState& state, std::string_view input) {
+    ++totals_.messages;
+    std::unique_ptr<std::string> buffer = TakeBuffer();
+    buffer->assign(input);
+    Check(state.Discard(input.size()));
+    std::string_view answer = *buffer;
+    Check(state.WriteBuffer(
+        answer, [this, buffer = std::move(buffer)](
+                    AsyncIoState& state, const IoResult& output) mutable {
+          totals_.bytes += output.count;
+          GiveBuffer(std::move(buffer));
+          if (!output.ok()) {
+            Remove(state);
+          } else if (std::exchange(ConnectionOf(state).paused, false)) {
+            Serve(state);
+          }
+        }));
+  }
+
+  std::unique_ptr<std::string> TakeBuffer() {
+    if (buffers_.empty()) return std::make_unique<std::string>();
+    std::unique_ptr<std::string> buffer = std::move(buffers_.back());
+    buffers_.pop_back();
+    return buffer;
+  }
+
+  void GiveBuffer(std::unique_ptr<std::string> buffer) {
+    if (buffers_.size() < kBuffersKeptMax) {
+      buffers_.push_back(std::move(buffer));
+    }
+  }
+
+  std::vector<std::unique_ptr<std::string>> buffers_;
+};
+
+class SinkServer : public StreamServer {
+ public:
+  using StreamServer::StreamServer;
+
+ private:
+  void Serve(AsyncIoState& state) override { Read(state, 0); }
+
+  // `total`: bytes read so far.
+  void Read(AsyncIoState& state, uint64_t total) {
+    Check(state.ReceiveMessage(
+        unread_, [this, total](AsyncIoState& state, const IoResult& input) {
+          if (input.ok()) {
+            ++totals_.messages;
+            totals_.bytes += input.count;
+            Read(state, total + input.count);
+          } else if (input.status == aios::IoStatus::kEof) {
+            Answer(state, total);
+          } else {
+            Remove(state);
+          }
+        }));
+  }
+
+  void Answer(AsyncIoState& state, uint64_t total) {
+    auto answer = std::make_unique<std::array<char, 8>>();
+    for (char& byte : *answer) {
+      byte = static_cast<char>(total & 0xff);
+      total >>= 8;
+    }
+    std::string_view bytes(answer->data(), answer->size());
+    Check(state.WriteBuffer(
+        bytes, [this, answer = std::move(answer)](
+                   AsyncIoState& state, const IoResult&) { Remove(state); }));
+  }
+
+  // Where all connections read to: nobody looks at it.
+  std::array<char, size_t{256} << 10> unread_;
+};
+
+class DatagramServer : public Server {
+ public:
+  absl::StatusOr<aios::SocketAddress> Listen(WaitStateCollection& collection,
+                                             const aios::IpAddress& address,
+                                             uint16_t port,
+                                             bool share_port) override {
+    auto state = share_port
+                     ? OpenShared(collection, {address, port})
+                     : aios::OpenUdp(collection, {.local_address = address,
+                                                  .local_port = port});
+    if (!state.ok()) return state.status();
+    state_ = *std::move(state);
+    for (size_t i = 0; i < kDatagramsMax; ++i) {
+      free_.emplace_back(new Datagram);
+    }
+    Receive();
+    return state_->address().value();
+  }
+
+ private:
+  // The longest there are.
+  using Datagram = std::array<char, size_t{64} << 10>;
+
+  // How many may be on their way back. More wait in the system.
+  static constexpr size_t kDatagramsMax = 128;
+
+  // `OpenUdp` on a port that other threads listen on, too.
+  static absl::StatusOr<std::unique_ptr<AsyncIoState>> OpenShared(
+      WaitStateCollection& collection, const aios::SocketAddress& address) {
+    aios::Kernel& kernel = collection.kernel();
+    aios::Handle handle = aios::kNoHandle;
+    aios::Error error =
+        kernel.Open(aios::SocketType::kDatagram, address.family(), &handle);
+    if (error.ok()) {
+      error = kernel.SetOption(handle, aios::SocketOption::kReusePort, true);
+    }
+    if (error.ok()) error = kernel.Bind(handle, address);
+    if (!error.ok()) {
+      if (handle != aios::kNoHandle) kernel.Close(handle);
+      return error.ToStatus(address.ToString());
+    }
+    return aios::CreateAsyncIoState(collection, handle,
+                                    {.udp = aios::Udp::kUnconnected,
+                                     .ipv6 = address.ip().is_ipv6(),
+                                     .queue_output = true});
+  }
+
+  void Receive() {
+    receiving_ = !free_.empty();
+    if (!receiving_) return;
+    std::unique_ptr<Datagram> datagram = std::move(free_.back());
+    free_.pop_back();
+    std::span<char> room = *datagram;
+    Check(state_->ReceiveMessage(
+        room,
+        [this, datagram = std::move(datagram)](AsyncIoState&,
+                                               const IoResult& input) mutable {
+          if (input.ok()) {
+            Answer(std::move(datagram), input);
+          } else {
+            // Such as a port unreachable in answer to an answer.
+            free_.push_back(std::move(datagram));
+          }
+          Receive();
+        },
+        {.needs_address = true}));
+  }
+
+  void Answer(std::unique_ptr<Datagram> datagram, const IoResult& input) {
+    absl::Status status = state_->SendMessageToAddress(
+        *input.sender, input.data,
+        [this, datagram = std::move(datagram)](AsyncIoState&,
+                                               const IoResult& output) mutable {
+          totals_.bytes += output.count;
+          free_.push_back(std::move(datagram));
+          if (!receiving_) Receive();
+        });
+    if (status.ok()) {
+      ++totals_.messages;
+    } else {
+      // Nobody can be answered at port 0, say. The datagram went with the
+      // refused callback.
+      free_.emplace_back(new Datagram);
+    }
+  }
+
+  std::unique_ptr<AsyncIoState> state_;
+  std::vector<std::unique_ptr<Datagram>> free_;
+  bool receiving_ = false;
+};
+
+std::unique_ptr<Server> MakeServer() {
+  if (absl::GetFlag(FLAGS_udp)) return std::make_unique<DatagramServer>();
+  absl::Duration timeout = absl::GetFlag(FLAGS_read_timeout);
+  if (absl::GetFlag(FLAGS_sink)) return std::make_unique<SinkServer>(timeout);
+  return std::make_unique<EchoServer>(timeout);
+}
+
+struct Worker {
+  std::unique_ptr<WaitStateCollection> collection;
+  std::unique_ptr<Server> server;
+  // Of all but the first, whose loop runs in the main thread: with one loop the
+  // program has one thread, which makes system calls a little cheaper.
+  std::thread thread;
+};
+
+// SIGTERM and SIGINT as a socket sees them. A signal handler may call next to
+// nothing, but it may send, so it sends a datagram to a state of the loop.
+class StopSignals {
+ public:
+  absl::Status Catch(WaitStateCollection& collection, aios::Family family,
+                     absl::AnyInvocable<void()> function) {
+    function_ = std::move(function);
+    aios::IpAddress loopback = aios::IpAddress::Loopback(family);
+    auto receiver = aios::OpenUdp(collection, {.local_address = loopback});
+    if (!receiver.ok()) return receiver.status();
+    receiver_ = *std::move(receiver);
+    auto sender =
+        aios::ConnectUdp(collection, loopback, receiver_->address()->port());
+    if (!sender.ok()) return sender.status();
+    sender_ = *std::move(sender);
+    Receive();
+    handle_ = sender_->handle();
+    struct sigaction action = {};
+    action.sa_handler = [](int) {
+      int error = errno;
+      static_cast<void>(send(handle_, "", 1, 0));
+      errno = error;
+    };
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+    return absl::OkStatus();
+  }
+
+ private:
+  void Receive() {
+    Check(receiver_->ReceiveMessage(
+        buffer_,
+        [this](AsyncIoState&, const IoResult& input) {
+          // Others may send here, too.
+          if (input.ok() && *input.sender == sender_->address()) function_();
+          Receive();
+        },
+        {.needs_address = true}));
+  }
+
+  static inline int handle_ = -1;
+  std::unique_ptr<AsyncIoState> receiver_;
+  std::unique_ptr<AsyncIoState> sender_;
+  std::array<char, 1> buffer_;
+  absl::AnyInvocable<void()> function_;
+};
+
+}  // namespace
+
+int main(int argc, char* argv[]) {
+  aios::bench::ParseFlags(argc, argv, "sends back what it receives");
+  aios::Kernel* kernel = aios::KernelByName(absl::GetFlag(FLAGS_kernel));
+  if (kernel == nullptr) {
+    aios::bench::UsageError("--kernel: there is no \"" +
+                            absl::GetFlag(FLAGS_kernel) + "\" here");
+  }
+  absl::StatusOr<aios::IpAddress> address = aios::IpAddress::Parse(
+      absl::GetFlag(FLAGS_address), [kernel](std::string_view interface) {
+        return kernel->InterfaceIndex(interface);
+      });
+  if (!address.ok()) {
+    aios::bench::UsageError("--address: " +
+                            std::string(address.status().message()));
+  }
+  int threads = absl::GetFlag(FLAGS_threads);
+  if (threads < 1 || threads > kThreadsMax) {
+    aios::bench::UsageError("--threads: must be 1 to " +
+                            std::to_string(kThreadsMax));
+  }
+  if (absl::GetFlag(FLAGS_read_timeout) <= absl::ZeroDuration()) {
+    aios::bench::UsageError("--read_timeout: must be positive");
+  }
+  if (absl::GetFlag(FLAGS_udp) && absl::GetFlag(FLAGS_sink)) {
+    aios::bench::UsageError("--sink: has no meaning with --udp");
+  }
+
+  std::vector<Worker> workers(threads);
+  aios::SocketAddress listening(*address, absl::GetFlag(FLAGS_port));
+  for (Worker& worker : workers) {
+    auto collection = aios::MakeWaitStateCollection(*kernel);
+    if (!collection.ok()) {
+      std::cerr << "echo_server: " << collection.status().message() << "\n";
+      return 1;
+    }
+    worker.collection = *std::move(collection);
+    worker.server = MakeServer();
+    // The first one picks the port, if none was given.
+    auto bound = worker.server->Listen(*worker.collection, listening.ip(),
+                                       listening.port(), threads > 1);
+    if (!bound.ok()) {
+      std::cerr << "echo_server: " << bound.status().message() << "\n";
+      return 1;
+    }
+    listening = *bound;
+  }
+  StopSignals signals;
+  absl::Status caught =
+      signals.Catch(*workers[0].collection, listening.family(), [&workers] {
+        for (Worker& worker : workers) {
+          // Applied, it stops a loop that has yet to begin as well.
+          Check(worker.collection->Apply(
+              [&worker] { worker.collection->StopLoop(); }));
+        }
+      });
+  if (!caught.ok()) {
+    std::cerr << "echo_server: " << caught.message() << "\n";
+    return 1;
+  }
+  std::cout << "listening on " << listening.ToString() << std::endl;
+  for (Worker& worker : std::span(workers).subspan(1)) {
+    worker.thread = std::thread([&worker] { worker.collection->Loop(); });
+  }
+  workers[0].collection->Loop();
+
+  Totals totals;
+  for (Worker& worker : workers) {
+    if (worker.thread.joinable()) worker.thread.join();
+    totals.connections += worker.server->totals().connections;
+    totals.messages += worker.server->totals().messages;
+    totals.bytes += worker.server->totals().bytes;
+  }
+  std::cout << "served " << totals.connections << " connections, "
+            << totals.messages << " messages, " << totals.bytes << " bytes"
+            << std::endl;
+  return 0;
+}
