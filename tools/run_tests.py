@@ -89,21 +89,27 @@ def read(uri):
         return ""
 
 
+def run_of(key):
+    """Returns what identifies one run of a test, or of one of its shards."""
+    return key["label"], key.get("run", 1), key.get("shard", 1)
+
+
 def targets_of_events(events):
     """Returns the test targets of a run, and whatever else did not build, from Bazel's events."""
     attempts = {}
-    tests = {}
+    announced = set()
     broken = {}
     for event in events:
         kind = event.get("id", {})
         if "targetConfigured" in kind:
-            label = kind["targetConfigured"]["label"]
-            if event.get("configured", {}).get("targetKind", "").endswith("_test rule"):
-                tests[label] = True
-            elif "aborted" in event:
+            if "aborted" in event:
+                label = kind["targetConfigured"]["label"]
                 broken[label] = event["aborted"].get("description", "")
         elif "targetCompleted" in kind:
             label = kind["targetCompleted"]["label"]
+            # Of a test that is to be run: one that only a filter left out announces nothing.
+            announced.update(run_of(child["testResult"]) for child in event.get("children", [])
+                             if "testResult" in child)
             if "aborted" in event:
                 # A target that --build_tests_only or a filter left out is not a failure.
                 if event["aborted"].get("reason") not in ("SKIPPED", "NO_BUILD"):
@@ -112,23 +118,20 @@ def targets_of_events(events):
                 detail = event["completed"].get("failureDetail", {})
                 broken[label] = detail.get("message", "")
         elif "testResult" in kind:
-            key = kind["testResult"]
-            run = (key["label"], key.get("run", 1), key.get("shard", 1))
+            run = run_of(kind["testResult"])
+            attempt = kind["testResult"].get("attempt", 1)
             # A later attempt of a flaky test takes the place of the earlier.
-            if run not in attempts or key.get("attempt", 1) >= attempts[run][0]:
-                attempts[run] = (key.get("attempt", 1), event["testResult"])
+            if event.get("testResult", {}).get("status", "NO_STATUS") != "NO_STATUS" and (
+                    run not in attempts or attempt >= attempts[run][0]):
+                attempts[run] = (attempt, event["testResult"])
         elif "pattern" in kind and "aborted" in event:
             name = " ".join(kind["pattern"].get("pattern", []))
             broken[name] = event["aborted"].get("description", "")
     targets = {}
     for (label, _, _), (_, result) in sorted(attempts.items()):
         files = {file["name"]: file.get("uri", "") for file in result.get("testActionOutput", [])}
-        status = result.get("status", "NO_STATUS")
-        if status == "NO_STATUS":
-            continue
-        cases = cases_of_run(
-            label, status, read(files.get("test.xml", "")), read(files.get("test.log", ""))
-        )
+        cases = cases_of_run(label, result["status"], read(files.get("test.xml", "")),
+                             read(files.get("test.log", "")))
         known, seconds = targets.get(label, ([], 0))
         seconds += int(result.get("testAttemptDurationMillis", 0)) / 1000
         targets[label] = (known + cases, seconds)
@@ -137,9 +140,9 @@ def targets_of_events(events):
             # The compiler's messages stand above; what Bazel says here begins with the reason.
             why = why.partition("\n")[0][:MESSAGE_COLUMNS]
             targets[label] = ([Case(label, "failed", f"did not build\n{why}")], 0)
-    for label in tests:
-        if label not in targets:
-            targets[label] = ([Case(label, "failed", "was not run")], 0)
+    for label, _, _ in sorted(announced - set(attempts)):
+        known, seconds = targets.get(label, ([], 0))
+        targets[label] = (known + [Case(label, "failed", "was not run")], seconds)
     return [Target(label, *targets[label]) for label in sorted(targets)]
 
 

@@ -54,18 +54,19 @@ class Summary(unittest.TestCase):
         return "file://" + path.replace(" ", "%20")
 
     def ran(self, label, status, xml, log="", **key):
-        self.configured(label)
+        key = {"label": label, "run": 1, "shard": 1, **key}
+        self.announced(key)
         outputs = [{"name": "test.log", "uri": self.file(log)}]
         if xml is not None:
             outputs.append({"name": "test.xml", "uri": self.file(xml)})
         self.events.append({
-            "id": {"testResult": {"label": label, "run": 1, "shard": 1, "attempt": 1, **key}},
+            "id": {"testResult": {"attempt": 1, **key}},
             "testResult": {"status": status, "testAttemptDurationMillis": "1500",
                            "testActionOutput": outputs}})
 
-    def configured(self, label, kind="cc_test rule"):
-        self.events.append({"id": {"targetConfigured": {"label": label}},
-                            "configured": {"targetKind": kind}})
+    def announced(self, key):
+        self.completed(key["label"], completed={"success": True},
+                       children=[{"testResult": key}, {"testSummary": {"label": key["label"]}}])
 
     def completed(self, label, **content):
         self.events.append({"id": {"targetCompleted": {"label": label}}, **content})
@@ -134,11 +135,8 @@ class Summary(unittest.TestCase):
         self.assertIn("failed outside of its cases", self.text)
 
     def test_what_does_not_build_is_a_failure(self):
-        self.configured("//tests:x")
         self.completed("//tests:x", completed={"failureDetail": {"message": "gcc failed"}})
-        self.configured("//aios:a", "cc_library rule")
         self.completed("//aios:a", completed={})
-        self.configured("//aios:b", "cc_library rule")
         self.completed("//aios:b", completed={"success": True})
         self.assertEqual(self.counts(), [0, 2, 0])
         self.assertIn("gcc failed", self.text)
@@ -150,8 +148,17 @@ class Summary(unittest.TestCase):
         self.assertEqual(self.counts(), [0, 2, 0])
 
     def test_a_test_that_was_not_run_is_a_failure(self):
-        self.configured("//tests:x")
+        self.announced({"label": "//tests:x", "run": 1, "shard": 1})
         self.assertEqual(self.counts(), [0, 1, 0])
+
+    def test_a_shard_that_was_not_run_is_a_failure(self):
+        self.ran("//tests:x", "PASSED", GTEST_PASSED, shard=1)
+        self.announced({"label": "//tests:x", "run": 1, "shard": 2})
+        self.assertEqual(self.counts(), [1, 1, 0])
+
+    def test_a_test_that_a_filter_left_out_does_not_count(self):
+        self.completed("//tests:x", completed={"success": True})
+        self.assertEqual(self.counts(), [0, 0, 0])
 
     def test_nothing_ran(self):
         self.assertEqual(self.counts(), [0, 0, 0])
