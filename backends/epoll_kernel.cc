@@ -161,9 +161,12 @@ size_t EpollKernel::Wait(Poller& poller, std::span<Report> reports,
   std::array<epoll_event, kEventsMax> events;
   auto room = static_cast<int>(std::min(reports.size(), events.size()));
   int found = WaitForEvents(own.epoll(), events.data(), room, timeout);
-  // Interrupted: an early return without reports. The caller comes back with
-  // what is left of its timeout.
-  if (found < 0) return 0;
+  if (room == 1 && found == 1 && events[0].data.ptr == &own) [[unlikely]] {
+    // The wake took the only place, perhaps from a report.
+    found = WaitForEvents(own.epoll(), events.data(), room, 0);
+  }
+  // Negative when interrupted: an early return without reports. The caller
+  // comes back with what is left of its timeout.
   size_t count = 0;
   for (int i = 0; i < found; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
