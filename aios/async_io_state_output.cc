@@ -108,15 +108,18 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
                      " is in progress; only one output operation may be, "
                      "unless the state has queue_output"));
   }
+  // The limits are for what waits behind the operation in progress.
   const Limits& limits = loop()->limits();
   size_t size = options.end - options.start;
-  if (output_length_ >= limits.output_queue_length_max ||
+  size_t waiting_bytes = output_bytes_ - output_first_->size;
+  size_t waiting_length = output_length_ - 1;
+  if (waiting_length >= limits.output_queue_length_max ||
       size > limits.output_queue_bytes_max ||
-      output_bytes_ > limits.output_queue_bytes_max - size) {
+      waiting_bytes > limits.output_queue_bytes_max - size) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        Refusal(call), "the output queue holds ", output_bytes_, " bytes in ",
-        output_length_, " operations; the limits are ",
-        limits.output_queue_bytes_max, " and ",
+        Refusal(call), "behind the ", OutputName(output_first_->kind),
+        " in progress ", waiting_bytes, " bytes wait in ", waiting_length,
+        " operations; the limits are ", limits.output_queue_bytes_max, " and ",
         limits.output_queue_length_max));
   }
   return status;
