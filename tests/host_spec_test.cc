@@ -121,14 +121,26 @@ TEST(HostSpecTest, AnUnknownInterfaceIsAnErrorOfALiteral) {
 }
 
 TEST(HostSpecTest, NamesCannotBeResolvedYet) {
-  for (const std::string& name :
-       {std::string("localhost"), std::string("example.com"),
-        std::string("example.com."), std::string("a"), std::string("A-b.C_d"),
-        std::string("_service._udp.example.com"), std::string("xn--bcher-kva"),
-        std::string("-a-"), std::string("1.2.3.4.example"), std::string("3com"),
-        std::string("0xg"), std::string("1e3"), std::string("1.2.3.a4"),
-        std::string("0xa.b"), std::string(63, 'a'), NameOfSize(253),
-        NameOfSize(253) + "."}) {
+  const std::string kNames[] = {"localhost",
+                                "example.com",
+                                "example.com.",
+                                "a",
+                                "A-b.C_d",
+                                "_service._udp.example.com",
+                                "abcdefghijklmnopqrstuvwxyz0123456789-_",
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ.",
+                                "xn--bcher-kva",
+                                "-a-",
+                                "1.2.3.4.example",
+                                "3com",
+                                "0xg",
+                                "1e3",
+                                "1.2.3.a4",
+                                "0xa.b",
+                                std::string(63, 'a'),
+                                NameOfSize(253),
+                                NameOfSize(253) + "."};
+  for (const std::string& name : kNames) {
     SCOPED_TRACE(name);
     EXPECT_EQ(KindOf(HostSpec(name)), SpecKind::kName);
     const absl::Status status = LiteralIpAddress(name, InterfaceIndex).status();
@@ -209,6 +221,7 @@ TEST(HostSpecTest, RefusesMalformedHostsAndSaysWhy) {
       {"127.0.0.0x1", kLooks},
       {"127.0.0.0X1f", kLooks},
       {"127.0.0.0x", kLooks},
+      {"0x0123456789abcdefABCDEF", kLooks},
       {"0x", kLooks},
       {"example.1", kLooks},
       {"example.0x1", kLooks},
@@ -248,10 +261,10 @@ TEST(ServiceTest, PortsNeedNoLookup) {
 }
 
 TEST(ServiceTest, NamesCannotBeResolvedYet) {
-  for (const std::string& name :
-       {std::string("http"), std::string("domain-s"), std::string("z3950"),
-        std::string("3com-tsmux"), std::string("whois++"), std::string("a"),
-        std::string("80x"), std::string("0x50"), std::string(63, 'a')}) {
+  const std::string kNames[] = {
+      "http", "domain-s", "z3950", "3com-tsmux",  "whois++",
+      "a",    "80x",      "0x50",  "azAZ09+-._*", std::string(63, 'a')};
+  for (const std::string& name : kNames) {
     SCOPED_TRACE(name);
     EXPECT_EQ(KindOf(Service(name)), SpecKind::kName);
     const absl::Status status = LiteralPort(name).status();

@@ -66,6 +66,7 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
     }
     arguments.push_back(seeds);
   }
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   *argc = static_cast<int>(arguments.size());

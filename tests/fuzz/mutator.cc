@@ -108,7 +108,10 @@ void Mutator::Change(std::string* input) {
   const auto byte = static_cast<char>(random_.Next());
   switch (random_.Below(9)) {
     case 0:  // one bit
-      if (place < input->size()) (*input)[place] ^= 1 << random_.Below(8);
+      if (place < input->size()) {
+        (*input)[place] =
+            static_cast<char>((*input)[place] ^ 1 << random_.Below(8));
+      }
       break;
     case 1:  // one byte
       if (place < input->size()) (*input)[place] = byte;

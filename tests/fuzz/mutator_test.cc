@@ -1,6 +1,6 @@
 #include "tests/fuzz/mutator.h"
 
-#include <cstddef>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,6 +19,7 @@ using ::testing::IsEmpty;
 
 std::vector<std::string> Inputs(Mutator mutator, int count) {
   std::vector<std::string> inputs;
+  inputs.reserve(count);
   for (int i = 0; i < count; ++i) inputs.push_back(mutator.Next());
   return inputs;
 }

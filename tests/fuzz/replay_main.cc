@@ -36,6 +36,7 @@ ABSL_FLAG(uint64_t, size_max, 4096, "longest mutation in bytes");
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 // Defined when a sanitizer is linked in.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): it is not ours to name.
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(
     void (*callback)());
 
