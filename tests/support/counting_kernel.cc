@@ -32,7 +32,7 @@ std::string CallCounts::ToString() const {
   for (size_t i = 0; i < kKernelCallCount; ++i) {
     if (made[i] == 0) continue;
     if (!text.empty()) text += ", ";
-    text += NameOf(static_cast<KernelCall>(i));
+    text += CallName(static_cast<KernelCall>(i));
     text += " " + std::to_string(made[i]);
     if (failed[i] != 0) text += " (" + std::to_string(failed[i]) + " failed)";
   }

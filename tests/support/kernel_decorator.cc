@@ -4,7 +4,7 @@
 
 namespace aios::test {
 
-std::string_view NameOf(KernelCall call) {
+std::string_view CallName(KernelCall call) {
   static constexpr std::array<std::string_view, kKernelCallCount> kNames = {
       "Now",           "Open",        "Adopt",
       "Release",       "Close",       "SetOption",

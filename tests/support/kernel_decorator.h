@@ -50,7 +50,7 @@ inline constexpr size_t kKernelCallCount =
     static_cast<size_t>(KernelCall::kWake) + 1;
 
 // As in kernel.h, such as "SetInterest".
-std::string_view NameOf(KernelCall call);
+std::string_view CallName(KernelCall call);
 
 // False for those that have no way to say that they failed: `Now`, `Release`,
 // `Close`, `Wait` and `Wake`.

@@ -1,0 +1,119 @@
+// What backends/posix_socket.h says beyond the contract of kernels, which
+// kernel_contract_test.cc covers: addresses in their native form, and the
+// blocking modes of sockets on Linux.
+
+#include "backends/posix_socket.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "aios/address.h"
+#include "backends/default_kernel.h"
+#include "gtest/gtest.h"
+#include "tests/support/print.h"
+#include "tests/support/real_world.h"
+
+namespace aios {
+namespace {
+
+SocketAddress Parsed(const std::string& text) {
+  absl::StatusOr<SocketAddress> address = SocketAddress::Parse(text);
+  EXPECT_TRUE(address.ok()) << address.status();
+  return address.ok() ? *address : SocketAddress();
+}
+
+TEST(NativeAddress, Ipv4IsInNetworkOrder) {
+  NativeAddress native;
+  std::memset(&native, 0xFF, sizeof(native));
+  SocketAddress address = Parsed("192.0.2.1:258");
+  ASSERT_EQ(ToNative(address, &native), sizeof(sockaddr_in));
+  EXPECT_EQ(native.ipv4.sin_family, AF_INET);
+  const unsigned char port[] = {1, 2};
+  EXPECT_EQ(std::memcmp(&native.ipv4.sin_port, port, sizeof(port)), 0);
+  const unsigned char ip[] = {192, 0, 2, 1};
+  EXPECT_EQ(std::memcmp(&native.ipv4.sin_addr, ip, sizeof(ip)), 0);
+  EXPECT_EQ(FromNative(native, sizeof(sockaddr_in)), address);
+}
+
+TEST(NativeAddress, Ipv6HasItsScope) {
+  NativeAddress native;
+  std::memset(&native, 0xFF, sizeof(native));
+  SocketAddress address = Parsed("[fe80::1%7]:443");
+  ASSERT_EQ(ToNative(address, &native), sizeof(sockaddr_in6));
+  EXPECT_EQ(native.ipv6.sin6_family, AF_INET6);
+  EXPECT_EQ(native.ipv6.sin6_port, htons(443));
+  EXPECT_EQ(native.ipv6.sin6_flowinfo, 0u);
+  EXPECT_EQ(native.ipv6.sin6_scope_id, 7u);
+  in6_addr expected;
+  ASSERT_EQ(inet_pton(AF_INET6, "fe80::1", &expected), 1);
+  EXPECT_EQ(std::memcmp(&native.ipv6.sin6_addr, &expected, sizeof(expected)),
+            0);
+  EXPECT_EQ(FromNative(native, sizeof(sockaddr_in6)), address);
+}
+
+TEST(NativeAddress, MappedAddressesStayMapped) {
+  NativeAddress native;
+  SocketAddress address = Parsed("[::ffff:192.0.2.1]:1");
+  ASSERT_EQ(ToNative(address, &native), sizeof(sockaddr_in6));
+  EXPECT_EQ(FromNative(native, sizeof(sockaddr_in6)), address);
+}
+
+TEST(NativeAddress, WhatIsNoneOfOursIsTheDefault) {
+  NativeAddress native;
+  ToNative(Parsed("[::1]:1"), &native);
+  EXPECT_EQ(FromNative(native, 0), SocketAddress());
+  EXPECT_EQ(FromNative(native, sizeof(sockaddr_in6) - 1), SocketAddress());
+  native.generic.sa_family = AF_UNIX;
+  EXPECT_EQ(FromNative(native, sizeof(native)), SocketAddress());
+}
+
+TEST(DefaultKernel, IsTheFirstOfThoseWithANameAndStays) {
+  ASSERT_FALSE(KernelNames().empty());
+  EXPECT_EQ(KernelNames()[0], DefaultKernel().name());
+  for (std::string_view name : KernelNames()) {
+    ASSERT_NE(KernelByName(name), nullptr);
+    EXPECT_EQ(KernelByName(name)->name(), name);
+    EXPECT_EQ(KernelByName(name), KernelByName(name));
+  }
+  EXPECT_EQ(KernelByName(DefaultKernel().name()), &DefaultKernel());
+  EXPECT_EQ(KernelByName(""), nullptr);
+  EXPECT_EQ(KernelByName("iocp"), nullptr);
+}
+
+#if defined(__linux__) && !AIOS_PLAIN_SOCKETS
+
+TEST(BlockingModes, OthersMayUseConnectedSocketsAndBlock) {
+  Kernel& kernel = DefaultKernel();
+  test::RealWorld world(kernel);
+  test::TcpPair pair = world.RawSocketPair(Family::kIpv4);
+  SocketInfo info;
+  ASSERT_TRUE(kernel.Adopt(pair.handle, &info).ok());
+  EXPECT_TRUE(world.IsBlocking(pair.handle));
+  kernel.Close(pair.handle);
+}
+
+TEST(BlockingModes, AcceptedSocketsBlockOthers) {
+  Kernel& kernel = DefaultKernel();
+  test::RealWorld world(kernel);
+  Handle listener = world.RawListener(Family::kIpv4);
+  SocketInfo info;
+  ASSERT_TRUE(kernel.Adopt(listener, &info).ok());
+  SocketAddress address;
+  ASSERT_TRUE(kernel.LocalAddress(listener, &address).ok());
+  std::unique_ptr<test::TcpPeer> peer = world.ConnectTo(address);
+  Handle connection = kNoHandle;
+  ASSERT_TRUE(kernel.Accept(listener, &connection).ok());
+  EXPECT_TRUE(world.IsBlocking(connection));
+  kernel.Close(connection);
+  kernel.Close(listener);
+}
+
+#endif
+
+}  // namespace
+}  // namespace aios
