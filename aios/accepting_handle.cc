@@ -116,7 +116,7 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
     return refuse(absl::InvalidArgumentError("init_timeout is negative"));
   }
   EventLoop& loop = StateFactory::Loop(collection);
-  loop.CheckThread();
+  loop.Enter();
   Kernel& kernel = loop.kernel();
   Family family = FamilyFor(kernel, options.ipv6, options.address);
   absl::StatusOr<std::optional<SocketAddress>> address =
@@ -300,7 +300,7 @@ absl::Status AcceptingHandle::Close(
         "): Close refused: it is ", closed_ ? "closed" : "being closed"));
   }
   EventLoop& loop = *this->loop();
-  loop.CheckThread();
+  loop.Enter();
   closing_ = true;
   loop.Want(*this, kNotReady);
   close_callback_ = std::move(callback);
@@ -326,7 +326,7 @@ void AcceptingHandle::FinishClose() noexcept {
 void AcceptingHandle::CloseNow() {
   if (closed_ || loop() == nullptr) return;
   EventLoop& loop = *this->loop();
-  loop.CheckThread();
+  loop.Enter();
   closed_ = true;
   for (Ticket* ticket : {&accepted_ticket_, &error_ticket_, &close_ticket_}) {
     if (*ticket != kNoTicket) {

@@ -36,7 +36,7 @@ std::unique_ptr<AsyncIoState> StateFactory::Make(
   state->queue_output_ = options.queue_output;
   if (!options.name.empty()) state->set_name(std::move(options.name));
   EventLoop& loop = Loop(collection);
-  loop.CheckThread();
+  loop.Enter();
   loop.Add(*state, handle);
   return state;
 }
@@ -104,7 +104,7 @@ AsyncIoState::~AsyncIoState() { Close(); }
 size_t AsyncIoState::Close(CloseOptions options) {
   if (closed_) return 0;
   EventLoop& loop = *this->loop();
-  loop.CheckThread();
+  loop.Enter();
   closed_ = true;
   connecting_ = false;
   ClearDeadline(kReadDeadline);
@@ -189,7 +189,7 @@ absl::Status AsyncIoState::CheckOpen(const char* call) const {
     return absl::FailedPreconditionError(
         absl::StrCat(Refusal(call), "the state is closed"));
   }
-  loop()->CheckThread();
+  loop()->Enter();
   return absl::OkStatus();
 }
 
@@ -198,7 +198,7 @@ absl::Status AsyncIoState::CheckStart(const char* call,
                                       const Timeout& timeout) const {
   if (!closed_ && !connecting_ && !unconnected_ && callback &&
       (!timeout.has_value() || *timeout >= absl::ZeroDuration())) [[likely]] {
-    loop()->CheckThread();
+    loop()->Enter();
     return absl::OkStatus();
   }
   if (absl::Status status = CheckOpen(call); !status.ok()) return status;

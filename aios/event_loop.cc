@@ -24,7 +24,9 @@ EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
     : collection_(collection),
       kernel_(kernel),
       poller_(std::move(poller)),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  driven_ = kernel_.Drive(*poller_, [this] { return Turn(); });
+}
 
 EventLoop::~EventLoop() {
   AIOS_CHECK(running_ == nullptr && !in_call_,
@@ -40,26 +42,40 @@ bool EventLoop::Wait(Nanoseconds duration_max) {
   return WaitForWork(duration_max);
 }
 
-bool EventLoop::WaitForWork(Nanoseconds duration_max) {
-  AIOS_CHECK(!in_call_, "Wait and Loop must not be called from a callback");
+Nanoseconds EventLoop::PrepareWait() {
   Flush();
   ApplyInterest();
-  Nanoseconds timeout = 0;
-  if (report_next_ == report_end_ && completions_.empty() &&
-      flush_queue_.empty() && !has_posted_.load(std::memory_order_acquire) &&
-      !stop_.load(std::memory_order_acquire)) {
-    timeout = duration_max;
-    Nanoseconds deadline = NextDeadline();
-    if (deadline != kForever) {
-      timeout = std::min(timeout, std::max<Nanoseconds>(deadline - now_, 0));
-    }
+  if (report_next_ != report_end_ || !completions_.empty() ||
+      !flush_queue_.empty() || has_posted_.load(std::memory_order_acquire) ||
+      stop_.load(std::memory_order_acquire)) {
+    return 0;
   }
+  Nanoseconds deadline = NextDeadline();
+  return deadline == kForever ? kForever
+                              : std::max<Nanoseconds>(deadline - now_, 0);
+}
+
+bool EventLoop::WaitForWork(Nanoseconds duration_max) {
+  AIOS_CHECK(!in_call_, "Wait and Loop must not be called from a callback");
+  Nanoseconds timeout = std::min(duration_max, PrepareWait());
   // What an earlier wait found and nobody served is found again.
   report_next_ = 0;
   report_end_ = kernel_.Wait(*poller_, reports_, timeout);
   now_ = kernel_.Now();
   return report_end_ != 0 || !completions_.empty() || !flush_queue_.empty() ||
          has_posted_.load(std::memory_order_acquire) || NextDeadline() <= now_;
+}
+
+Nanoseconds EventLoop::Turn() {
+  WaitForWork(0);
+  Call();
+  if (alive() && stop_.load(std::memory_order_acquire)) {
+    // The end of what would be the thread of its own.
+    CloseAll();
+    EndForGood();
+    return kForever;
+  }
+  return PrepareWait();
 }
 
 void EventLoop::Call() {

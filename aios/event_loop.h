@@ -50,6 +50,15 @@ class EventLoop {
                 "the collection; use Apply from other threads");
   }
 
+  // Every call that may leave the collection something to do begins with this:
+  // a kernel that drives it must hear of calls from outside its turns.
+  void Enter() {
+    CheckThread();
+    if (driven_ && !in_call_) [[unlikely]] {
+      kernel_.Wake(*poller_);
+    }
+  }
+
   // What the public class of the same functions says.
   bool Wait(Nanoseconds duration_max);
   void Call();
@@ -64,6 +73,7 @@ class EventLoop {
   // For a loop with a thread of its own: whether it is at work; after
   // `EndForGood` nothing more is posted.
   bool alive() const { return alive_.load(std::memory_order_acquire); }
+  bool driven() const { return driven_; }
   void SetAlive() { alive_.store(true, std::memory_order_release); }
   void EndForGood();
 
@@ -183,6 +193,10 @@ class EventLoop {
     return owner == std::thread::id() || owner == std::this_thread::get_id();
   }
   bool WaitForWork(Nanoseconds duration_max);
+  // Phases 1 and 2 of a turn; returns how long it may sleep then.
+  Nanoseconds PrepareWait();
+  // A turn without sleeping, for a kernel that drives the collection.
+  Nanoseconds Turn();
   void ApplyInterest();
   void ServeReports();
   void FireTimers();
@@ -206,6 +220,8 @@ class EventLoop {
   // The time of the last wait's end; stands still during a turn.
   Nanoseconds now_ = 0;
   bool in_call_ = false;
+  // The kernel calls `Turn`.
+  bool driven_ = false;
   uint64_t turn_ = 0;
   // The watcher whose callback is running.
   Watcher* running_ = nullptr;

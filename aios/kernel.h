@@ -64,6 +64,7 @@
 #include <span>
 #include <string_view>
 
+#include "absl/functional/any_invocable.h"
 #include "aios/address.h"
 #include "aios/error.h"
 
@@ -220,6 +221,16 @@ class Kernel {
   virtual size_t Wait(Poller& poller, std::span<Report> reports,
                       Nanoseconds timeout) = 0;
   virtual void Wake(Poller& poller) = 0;
+
+  // A kernel that runs its collections itself, as a simulated one does, keeps
+  // `turn` for as long as the poller exists and returns true. `turn` runs one
+  // turn of the poller's collection without sleeping, and returns for how long
+  // the collection would sleep then. `Wake` tells such a kernel that there is
+  // something to do.
+  virtual bool Drive(Poller& /*poller*/,
+                     absl::AnyInvocable<Nanoseconds()> /*turn*/) {
+    return false;
+  }
 };
 
 }  // namespace aios

@@ -40,7 +40,7 @@ absl::Status WaitStateCollection::Apply(absl::AnyInvocable<void()> function) {
 }
 
 void WaitStateCollection::Close() {
-  loop_->CheckThread();
+  loop_->Enter();
   loop_->CloseAll();
 }
 
@@ -72,6 +72,8 @@ CreateAndRunWaitStateCollection(Kernel& kernel,
   // Here and not in the thread, so that a stop that comes first is not lost.
   loop.StartRunning();
   loop.SetAlive();
+  // A kernel that drives the collection is its thread, so to say.
+  if (loop.driven()) return collection;
   (*collection)->thread_ = std::thread([&loop] {
     loop.Run();
     loop.CloseAll();

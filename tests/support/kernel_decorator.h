@@ -10,7 +10,9 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 
+#include "absl/functional/any_invocable.h"
 #include "aios/address.h"
 #include "aios/error.h"
 #include "aios/kernel.h"
@@ -91,6 +93,9 @@ class KernelDecorator : public Kernel {
   size_t Wait(Poller& poller, std::span<Report> reports,
               Nanoseconds timeout) override;
   void Wake(Poller& poller) override;
+  bool Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) override {
+    return base_.Drive(poller, std::move(turn));
+  }
 
  protected:
   Kernel& base() { return base_; }

@@ -1,0 +1,1139 @@
+#include "sim/sim_kernel.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "aios/check.h"
+
+namespace aios::sim {
+
+namespace {
+
+constexpr Handle kFirstBase = 1'000'000;
+constexpr Handle kHandlesPerLife = 1'000'000;
+constexpr size_t kBacklogMax = 4096;
+constexpr size_t kDatagramMax = 65507;
+constexpr size_t kDatagramBytesMax = 212'992;
+// Besides its bytes, as the real one accounts for its own structures.
+constexpr size_t kDatagramCost = 768;
+constexpr size_t kAll = std::numeric_limits<size_t>::max();
+
+IpAddress Unmapped(const IpAddress& address) {
+  return address.is_ipv4_mapped() ? IpAddress::FromIpv4(address.ipv4())
+                                  : address;
+}
+
+bool IsLoopback(const IpAddress& address) {
+  return address.is_ipv4() ? (address.ipv4() >> 24) == 127
+                           : address.is_loopback();
+}
+
+// Whether packets for one address may be meant for the other.
+bool Overlap(const SimSocket& a, const SimSocket& b) {
+  IpAddress x = Unmapped(a.local.ip());
+  IpAddress y = Unmapped(b.local.ip());
+  bool x_both = x.is_ipv6() && x.is_any() && !a.ipv6_only;
+  bool y_both = y.is_ipv6() && y.is_any() && !b.ipv6_only;
+  if (x.family() != y.family()) return x.is_ipv4() ? y_both : x_both;
+  return x.is_any() || y.is_any() || x == y;
+}
+
+// Whether a socket bound to `local` receives what is sent to `target`; more for
+// a closer match, 0 for none.
+int Match(const SimSocket& socket, const IpAddress& target) {
+  IpAddress local = Unmapped(socket.local.ip());
+  if (local == target) return 3;
+  if (!local.is_any()) return 0;
+  if (local.family() == target.family()) return 2;
+  return local.is_ipv6() && !socket.ipv6_only ? 1 : 0;
+}
+
+}  // namespace
+
+// ---- Pollers.
+
+SimPoller::SimPoller(SimKernel& kernel, uint64_t id)
+    : kernel_(&kernel), id_(id), entity_(id) {}
+
+SimPoller::~SimPoller() {
+  if (kernel_ == nullptr) return;
+  for (const std::unique_ptr<SimSocket>& socket : kernel_->sockets_) {
+    if (socket != nullptr && socket->poller == this) {
+      socket->poller = nullptr;
+      socket->listed = false;
+    }
+  }
+  std::erase(kernel_->pollers_, this);
+  kernel_->simulation_.pollers_.erase(id_);
+  --kernel_->open_;
+}
+
+void SimPoller::List(SimSocket& socket) {
+  if (socket.listed) return;
+  socket.listed = true;
+  ready_.push_back(&socket);
+}
+
+void SimPoller::Unlist(SimSocket& socket) {
+  if (!socket.listed) return;
+  socket.listed = false;
+  *std::find(ready_.begin(), ready_.end(), &socket) = nullptr;
+}
+
+bool SimPoller::AnyReady() {
+  for (SimSocket*& socket : ready_) {
+    if (socket == nullptr) continue;
+    if ((kernel_->ReadinessOf(*socket) & socket->interest) != 0) return true;
+    socket->listed = false;
+    socket = nullptr;
+  }
+  ready_.clear();
+  return false;
+}
+
+void SimPoller::TurnAt(Nanoseconds time) {
+  if (!turn_ || turn_at_ <= time) return;
+  turn_at_ = time;
+  kernel_->simulation_.Schedule(time, Simulation::EventKind::kTurn,
+                                reinterpret_cast<void*>(id_));
+}
+
+Error SimKernel::NewPoller(std::unique_ptr<Poller>* poller) {
+  if (!DescriptorLeft()) return Error(EMFILE);
+  ++open_;
+  auto own = std::make_unique<SimPoller>(*this, simulation_.next_subject_++);
+  pollers_.push_back(own.get());
+  simulation_.pollers_[own->id_] = own.get();
+  *poller = std::move(own);
+  return Error();
+}
+
+bool SimKernel::Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) {
+  auto& own = static_cast<SimPoller&>(poller);
+  own.turn_ = std::move(turn);
+  own.TurnAt(simulation_.now_);
+  return true;
+}
+
+Error SimKernel::SetInterest(Poller& poller, Handle handle, void* token,
+                             Readiness from, Readiness to) {
+  auto& own = static_cast<SimPoller&>(poller);
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) {
+    return to == kNotReady ? Error() : Error(EBADF);
+  }
+  simulation_.trace_.Add(simulation_.now_, What::kInterest, host_.index_,
+                         socket->id, from, to);
+  if (socket->poller != nullptr && socket->poller != &own) {
+    socket->poller->Unlist(*socket);
+  }
+  if (to == kNotReady) {
+    own.Unlist(*socket);
+    socket->poller = nullptr;
+    socket->interest = kNotReady;
+    return Error();
+  }
+  socket->poller = &own;
+  socket->token = token;
+  socket->interest = to;
+  if ((ReadinessOf(*socket) & to) != 0) own.List(*socket);
+  return Error();
+}
+
+void SimKernel::Wake(Poller& poller) {
+  auto& own = static_cast<SimPoller&>(poller);
+  if (own.kernel_ == nullptr) return;
+  if (!own.woken_) {
+    simulation_.trace_.Add(simulation_.now_, What::kWake, host_.index_,
+                           own.id_);
+  }
+  own.woken_ = true;
+  if (!own.in_turn_) own.TurnAt(simulation_.now_);
+}
+
+size_t SimKernel::Wait(Poller& poller, std::span<Report> reports,
+                       Nanoseconds timeout) {
+  auto& own = static_cast<SimPoller&>(poller);
+  if (own.kernel_ == nullptr) return 0;
+  if (timeout > 0 && !own.in_turn_ && !own.woken_ && !own.AnyReady()) {
+    Nanoseconds deadline = timeout > kForever - simulation_.now_
+                               ? kForever
+                               : simulation_.now_ + timeout;
+    own.in_wait_ = true;
+    simulation_.SleepUntil(deadline,
+                           [&] { return own.woken_ || own.AnyReady(); });
+    own.in_wait_ = false;
+    if (own.kernel_ == nullptr) return 0;
+  }
+  own.woken_ = false;
+  const SimulationOptions& options = simulation_.options_;
+  Choices& choices = simulation_.choices_;
+  size_t count = 0;
+  if (own.AnyReady()) {
+    if (choices.Chance(Site::kInterrupt, own.entity_,
+                       options.faults.interrupt)) {
+      simulation_.CountFault(Fault::kInterrupt, true);
+      return 0;
+    }
+    std::vector<SimSocket*> candidates;
+    candidates.swap(own.ready_);
+    std::erase(candidates, nullptr);
+    size_t room = reports.size();
+    if (options.shuffle && candidates.size() > 1) {
+      for (size_t i = candidates.size() - 1; i != 0; --i) {
+        std::swap(
+            candidates[i],
+            candidates[choices.Below(Site::kBatchOrder, own.entity_, i + 1)]);
+      }
+      // Mostly all of them, sometimes only some.
+      if (choices.Below(Site::kBatchSize, own.entity_, 4) == 0) {
+        room = std::min<size_t>(room,
+                                1 + choices.Below(Site::kBatchSize, own.entity_,
+                                                  candidates.size()));
+      }
+    }
+    std::vector<SimSocket*> reported;
+    for (SimSocket* socket : candidates) {
+      if (count == room) {
+        own.ready_.push_back(socket);
+        continue;
+      }
+      Readiness ready = ReadinessOf(*socket) & socket->interest;
+      if (ready == kNotReady) {
+        socket->listed = false;
+        continue;
+      }
+      simulation_.trace_.Add(simulation_.now_, What::kReport, host_.index_,
+                             socket->id, ready);
+      reports[count++] = {.token = socket->token, .ready = ready};
+      // Behind those that have not had their turn yet.
+      reported.push_back(socket);
+    }
+    own.ready_.insert(own.ready_.end(), reported.begin(), reported.end());
+  }
+  if (count < reports.size() && !sockets_.empty() &&
+      choices.Chance(Site::kSpurious, own.entity_, options.faults.spurious)) {
+    SimSocket* socket =
+        sockets_[choices.Below(Site::kSpurious, own.entity_, sockets_.size())]
+            .get();
+    bool reported =
+        socket != nullptr &&
+        std::any_of(reports.begin(), reports.begin() + count,
+                    [&](const Report& r) { return r.token == socket->token; });
+    if (socket != nullptr && socket->poller == &own && !reported) {
+      reports[count++] = {.token = socket->token, .ready = socket->interest};
+      simulation_.CountFault(
+          Fault::kSpurious,
+          (ReadinessOf(*socket) & socket->interest) != socket->interest);
+    }
+  }
+  simulation_.trace_.Add(simulation_.now_, What::kWait, host_.index_, own.id_,
+                         count);
+  return count;
+}
+
+Readiness SimKernel::ReadinessOf(const SimSocket& socket) const {
+  Readiness readiness = kNotReady;
+  if (!socket.error.ok()) return kReadable | kWritable;
+  if (socket.type == SocketType::kDatagram) {
+    readiness = kWritable;
+    if (!socket.datagrams.empty() || socket.input_shut) readiness |= kReadable;
+    return readiness;
+  }
+  if (socket.listening) {
+    return socket.accept_queue.empty() ? kNotReady : kReadable;
+  }
+  // As Linux says of a stream that was never connected: hung up.
+  if (socket.tcp == nullptr) return kReadable | kWritable;
+  if (socket.tcp->readable()) readiness |= kReadable;
+  if (socket.tcp->writable()) readiness |= kWritable;
+  return readiness;
+}
+
+void SimKernel::Notify(SimSocket& socket) {
+  SimPoller* poller = socket.poller;
+  if (poller == nullptr) return;
+  if ((ReadinessOf(socket) & socket.interest) == 0) return;
+  poller->List(socket);
+  if (!poller->in_turn_) poller->TurnAt(simulation_.now_);
+}
+
+// ---- Handles.
+
+SimKernel::SimKernel(Host& host)
+    : host_(host),
+      simulation_(host.simulation_),
+      entity_(simulation_.next_subject_++),
+      base_(kFirstBase) {}
+
+SimKernel::~SimKernel() {
+  for (SimPoller* poller : pollers_) poller->kernel_ = nullptr;
+}
+
+SimSocket* SimKernel::Find(Handle handle) {
+  auto place = static_cast<int64_t>(handle) - base_;
+  if (place < 0 || place >= static_cast<int64_t>(sockets_.size())) {
+    return nullptr;
+  }
+  return sockets_[static_cast<size_t>(place)].get();
+}
+
+SimSocket* SimKernel::FindOfType(Handle handle, SocketType type, Error* error) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) {
+    *error = Error(EBADF);
+  } else if (socket->type != type) {
+    *error = Error(EOPNOTSUPP);
+    return nullptr;
+  }
+  return socket;
+}
+
+bool SimKernel::DescriptorLeft() const {
+  return host_.up_ && open_ < host_.options_.descriptors_max;
+}
+
+SimSocket& SimKernel::NewSocket(SocketType type, Family family) {
+  ++open_;
+  auto socket = std::make_unique<SimSocket>(simulation_.next_subject_++);
+  socket->type = type;
+  socket->family = family;
+  socket->local = SocketAddress(IpAddress::Any(family), 0);
+  // The lowest number that is free, as POSIX demands: reuse comes at once.
+  size_t place = sockets_.size();
+  if (!free_.empty()) {
+    place = *free_.begin();
+    free_.erase(free_.begin());
+  } else {
+    sockets_.emplace_back();
+  }
+  socket->handle = base_ + static_cast<Handle>(place);
+  sockets_[place] = std::move(socket);
+  return *sockets_[place];
+}
+
+void SimKernel::DeleteSocket(SimSocket& socket) {
+  if (socket.poller != nullptr) socket.poller->Unlist(socket);
+  if (socket.bound) {
+    auto found = bound_.find({socket.type, socket.local.port()});
+    if (found != bound_.end()) {
+      std::erase(found->second, &socket);
+      if (found->second.empty()) bound_.erase(found);
+    }
+  }
+  auto place = static_cast<size_t>(socket.handle - base_);
+  sockets_[place].reset();
+  free_.insert(place);
+  --open_;
+}
+
+Error SimKernel::Log(What what, const SimSocket& socket, Error error,
+                     uint64_t b) {
+  simulation_.trace_.Add(simulation_.now_, what, host_.index_, socket.id,
+                         static_cast<uint64_t>(error.code()), b);
+  return error;
+}
+
+Transfer SimKernel::Log(What what, const SimSocket& socket, Transfer transfer,
+                        uint64_t b) {
+  uint64_t result = transfer.error.ok()
+                        ? transfer.count
+                        : ~static_cast<uint64_t>(transfer.error.code());
+  simulation_.trace_.Add(simulation_.now_, what, host_.index_, socket.id,
+                         result, b);
+  return transfer;
+}
+
+bool SimKernel::InjectedError(SimSocket& socket,
+                              std::initializer_list<int> codes, Error* error) {
+  Choices& choices = simulation_.choices_;
+  if (!choices.Chance(Site::kErrno, socket.entity,
+                      simulation_.options_.faults.error)) {
+    return false;
+  }
+  *error = Error(codes.begin()[choices.Below(Site::kErrnoValue, socket.entity,
+                                             codes.size())]);
+  simulation_.CountFault(Fault::kErrno, true);
+  return true;
+}
+
+bool SimKernel::WouldBlock(SimSocket& socket, bool would_succeed) {
+  if (!simulation_.choices_.Chance(Site::kWouldBlock, socket.entity,
+                                   simulation_.options_.faults.would_block)) {
+    return false;
+  }
+  simulation_.CountFault(Fault::kWouldBlock, would_succeed);
+  return true;
+}
+
+Error SimKernel::Open(SocketType type, Family family, Handle* handle) {
+  if (!DescriptorLeft()) return Error(EMFILE);
+  SimSocket& socket = NewSocket(type, family);
+  *handle = socket.handle;
+  return Log(What::kOpen, socket, Error(), static_cast<uint64_t>(type));
+}
+
+Error SimKernel::Adopt(Handle handle, SocketInfo* info) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  SocketAddress peer;
+  info->type = socket->type;
+  info->family = socket->family;
+  info->listening = socket->listening;
+  info->connected = PeerAddress(handle, &peer).ok();
+  return Log(What::kAdopt, *socket, Error());
+}
+
+void SimKernel::Release(Handle handle) {
+  if (SimSocket* socket = Find(handle)) Log(What::kRelease, *socket, Error());
+}
+
+void SimKernel::Close(Handle handle) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return;
+  Log(What::kClose, *socket, Error());
+  if (socket->listening) {
+    // Those in its queue, and on their way into it, are turned away.
+    std::vector<TcpEndpoint*> waiting;
+    for (const auto& [id, endpoint] : endpoints_) {
+      if (endpoint->listener == socket) waiting.push_back(endpoint.get());
+    }
+    for (TcpEndpoint* endpoint : waiting) {
+      endpoint->listener = nullptr;
+      endpoint->Reset();
+    }
+  } else if (socket->tcp != nullptr) {
+    socket->tcp->Close();
+  }
+  DeleteSocket(*socket);
+}
+
+void SimKernel::ResetConnection(Handle handle) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return;
+  Log(What::kClose, *socket, Error());
+  if (socket->tcp != nullptr) socket->tcp->Reset();
+  DeleteSocket(*socket);
+}
+
+Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  if (option == SocketOption::kIpv6Only) {
+    if (socket->family != Family::kIpv6) return Error(ENOPROTOOPT);
+    if (socket->bound) return Error(EINVAL);
+    socket->ipv6_only = on;
+  } else if (option == SocketOption::kNoDelay &&
+             socket->type != SocketType::kStream) {
+    return Error(EOPNOTSUPP);
+  }
+  socket->options[static_cast<size_t>(option)] = on;
+  if (option == SocketOption::kKeepAlive && socket->tcp != nullptr) {
+    socket->tcp->EnableKeepAlive(on);
+  }
+  return Log(What::kSetOption, *socket, Error(),
+             static_cast<uint64_t>(option) * 2 + (on ? 1 : 0));
+}
+
+Error SimKernel::GetOption(Handle handle, SocketOption option, bool* on) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  *on = option == SocketOption::kIpv6Only
+            ? socket->ipv6_only
+            : socket->options[static_cast<size_t>(option)];
+  return Error();
+}
+
+// ---- Addresses and ports.
+
+uint32_t SimKernel::InterfaceIndex(std::string_view name) {
+  if (name == "lo") return 1;
+  if (name == "eth0") return 2;
+  return 0;
+}
+
+bool SimKernel::IsLocal(const IpAddress& address) const {
+  if (address.is_any() || IsLoopback(address)) return true;
+  if (address == host_.ipv4_ || address == host_.ipv6_) return true;
+  const std::vector<IpAddress>& more = host_.options_.addresses;
+  return std::find(more.begin(), more.end(), address) != more.end();
+}
+
+SocketAddress SimKernel::ToFamily(const SimSocket& socket,
+                                  const SocketAddress& address) const {
+  if (socket.family == address.family()) return address;
+  // The unspecified address of a socket for both shows as its own.
+  if (address.ip().is_any()) {
+    return SocketAddress(IpAddress::Any(socket.family), address.port());
+  }
+  return SocketAddress(address.ip().ToIpv4Mapped(), address.port());
+}
+
+IpAddress SimKernel::SourceFor(const IpAddress& target) const {
+  if (IsLoopback(target)) return IpAddress::Loopback(target.family());
+  if (IsLocal(target)) return target;
+  return target.is_ipv4() ? host_.ipv4_ : host_.ipv6_;
+}
+
+bool SimKernel::PortTaken(const SimSocket& socket,
+                          const SocketAddress& address) const {
+  SimSocket wanted(0);
+  wanted.family = socket.family;
+  wanted.ipv6_only = socket.ipv6_only;
+  wanted.local = address;
+  auto option = [](const SimSocket& s, SocketOption o) {
+    return s.options[static_cast<size_t>(o)];
+  };
+  bool reuse = option(socket, SocketOption::kReuseAddress);
+  bool share = option(socket, SocketOption::kReusePort);
+  auto found = bound_.find({socket.type, address.port()});
+  if (found != bound_.end()) {
+    for (const SimSocket* other : found->second) {
+      if (other == &socket || !Overlap(wanted, *other)) continue;
+      if (share && option(*other, SocketOption::kReusePort)) continue;
+      if (reuse && option(*other, SocketOption::kReuseAddress) &&
+          !other->listening) {
+        continue;
+      }
+      return true;
+    }
+  }
+  if (socket.type != SocketType::kStream || reuse) return false;
+  // Connections whose sockets are gone, or came from a listener.
+  auto connection = connections_.lower_bound({address.port(), 0, {}, {}});
+  return connection != connections_.end() &&
+         std::get<0>(connection->first) == address.port();
+}
+
+Error SimKernel::Bind(Handle handle, const SocketAddress& address) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  if (socket->bound) return Log(What::kBind, *socket, Error(EINVAL));
+  if (address.family() != socket->family) {
+    return Log(What::kBind, *socket,
+               Error(socket->family == Family::kIpv6 ? EINVAL : EAFNOSUPPORT));
+  }
+  if (socket->ipv6_only && address.ip().is_ipv4_mapped()) {
+    return Log(What::kBind, *socket, Error(EINVAL));
+  }
+  if (!IsLocal(Unmapped(address.ip()))) {
+    return Log(What::kBind, *socket, Error(EADDRNOTAVAIL));
+  }
+  if (address.port() == 0) {
+    return Log(What::kBind, *socket,
+               BindEphemeral(*socket, address.ip(), nullptr));
+  }
+  if (PortTaken(*socket, address)) {
+    return Log(What::kBind, *socket, Error(EADDRINUSE));
+  }
+  socket->bound = true;
+  socket->local = address;
+  bound_[{socket->type, address.port()}].push_back(socket);
+  return Log(What::kBind, *socket, Error(), address.port());
+}
+
+Error SimKernel::BindEphemeral(SimSocket& socket, const IpAddress& address,
+                               const SocketAddress* remote) {
+  const HostOptions& options = host_.options_;
+  uint32_t count =
+      options.ephemeral_port_last - options.ephemeral_port_first + 1;
+  uint64_t start =
+      simulation_.choices_.Below(Site::kEphemeralPort, entity_, count);
+  for (uint32_t i = 0; i != count; ++i) {
+    auto port = static_cast<uint16_t>(options.ephemeral_port_first +
+                                      (start + i) % count);
+    SocketAddress candidate(address, port);
+    auto found = bound_.find({socket.type, port});
+    if (found != bound_.end() && !found->second.empty()) {
+      SimSocket wanted(0);
+      wanted.local = candidate;
+      wanted.ipv6_only = socket.ipv6_only;
+      if (std::any_of(
+              found->second.begin(), found->second.end(),
+              [&](const SimSocket* s) { return Overlap(wanted, *s); })) {
+        continue;
+      }
+    }
+    if (remote != nullptr) {
+      if (connections_.count(KeyOf({SourceFor(remote->ip()), port}, *remote))) {
+        continue;
+      }
+    } else if (socket.type == SocketType::kStream &&
+               PortTaken(socket, candidate)) {
+      continue;
+    }
+    socket.bound = true;
+    socket.local = candidate;
+    bound_[{socket.type, port}].push_back(&socket);
+    return Error();
+  }
+  simulation_.CountFault(Fault::kPortExhaustion, true);
+  return Error(remote != nullptr ? EADDRNOTAVAIL : EADDRINUSE);
+}
+
+SimKernel::ConnectionKey SimKernel::KeyOf(const SocketAddress& local,
+                                          const SocketAddress& remote) {
+  return {local.port(), remote.port(), local.ip().ipv6(), remote.ip().ipv6()};
+}
+
+SimSocket* SimKernel::FindListener(const SocketAddress& target) {
+  auto found = bound_.find({SocketType::kStream, target.port()});
+  if (found == bound_.end()) return nullptr;
+  std::vector<SimSocket*> best;
+  int best_match = 1;
+  for (SimSocket* socket : found->second) {
+    if (!socket->listening) continue;
+    int match = Match(*socket, target.ip());
+    if (match < best_match) continue;
+    if (match > best_match) best.clear();
+    best_match = match;
+    best.push_back(socket);
+  }
+  if (best.empty()) return nullptr;
+  // Several share the port: each its part of the connections.
+  return best[next_share_++ % best.size()];
+}
+
+SimSocket* SimKernel::FindBound(SocketType type, const SocketAddress& target,
+                                const SocketAddress& source) {
+  auto found = bound_.find({type, target.port()});
+  if (found == bound_.end()) return nullptr;
+  SimSocket* best = nullptr;
+  int best_match = 0;
+  for (SimSocket* socket : found->second) {
+    int match = Match(*socket, target.ip());
+    if (match == 0) continue;
+    if (socket->connected) {
+      if (!(socket->peer == source)) continue;
+      match += 4;
+    }
+    if (match > best_match) {
+      best = socket;
+      best_match = match;
+    }
+  }
+  return best;
+}
+
+Error SimKernel::LocalAddress(Handle handle, SocketAddress* address) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  if (socket->tcp != nullptr) {
+    *address = ToFamily(*socket, socket->tcp->local());
+  } else if (socket->connected && socket->local.ip().is_any()) {
+    *address = ToFamily(*socket, SocketAddress(SourceFor(socket->peer.ip()),
+                                               socket->local.port()));
+  } else {
+    *address = socket->local;
+  }
+  return Error();
+}
+
+Error SimKernel::PeerAddress(Handle handle, SocketAddress* address) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  if (socket->type == SocketType::kDatagram) {
+    if (!socket->connected) return Error(ENOTCONN);
+    *address = ToFamily(*socket, socket->peer);
+    return Error();
+  }
+  if (socket->tcp == nullptr || !socket->tcp->connected()) {
+    return Error(ENOTCONN);
+  }
+  *address = ToFamily(*socket, socket->tcp->remote());
+  return Error();
+}
+
+// ---- Connections.
+
+Error SimKernel::Listen(Handle handle, int backlog) {
+  Error error;
+  SimSocket* socket = FindOfType(handle, SocketType::kStream, &error);
+  if (socket == nullptr) return error;
+  if (socket->tcp != nullptr) return Log(What::kListen, *socket, Error(EINVAL));
+  if (!socket->bound) {
+    error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
+    if (!error.ok()) return Log(What::kListen, *socket, error);
+  }
+  // Two that were bound with kReuseAddress cannot both listen.
+  for (const SimSocket* other :
+       bound_[{SocketType::kStream, socket->local.port()}]) {
+    auto shares = [](const SimSocket& s) {
+      return s.options[static_cast<size_t>(SocketOption::kReusePort)];
+    };
+    if (other != socket && other->listening && Overlap(*socket, *other) &&
+        !(shares(*socket) && shares(*other))) {
+      return Log(What::kListen, *socket, Error(EADDRINUSE));
+    }
+  }
+  socket->listening = true;
+  socket->backlog =
+      backlog <= 0
+          ? kBacklogMax
+          : std::min<size_t>(static_cast<size_t>(backlog), kBacklogMax);
+  return Log(What::kListen, *socket, Error(), socket->backlog);
+}
+
+Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  if (socket->family == Family::kIpv4 && address.ip().is_ipv6()) {
+    return Log(What::kConnect, *socket, Error(EAFNOSUPPORT));
+  }
+  IpAddress ip = Unmapped(address.ip());
+  if (socket->ipv6_only && ip.is_ipv4()) {
+    return Log(What::kConnect, *socket, Error(ENETUNREACH));
+  }
+  // "Any" is oneself.
+  if (ip.is_any()) ip = IpAddress::Loopback(ip.family());
+  SocketAddress target(ip, address.port());
+  Error error;
+  if (socket->type == SocketType::kDatagram) {
+    if (!socket->bound) {
+      error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
+      if (!error.ok()) return Log(What::kConnect, *socket, error);
+    }
+    socket->connected = true;
+    socket->peer = target;
+    return Log(What::kConnect, *socket, Error(), target.port());
+  }
+  if (socket->tcp != nullptr || socket->listening) {
+    bool trying = socket->tcp != nullptr &&
+                  socket->tcp->phase() == TcpEndpoint::Phase::kSynSent;
+    return Log(What::kConnect, *socket, Error(trying ? EALREADY : EISCONN));
+  }
+  if (InjectedError(*socket, {ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES},
+                    &error)) {
+    return Log(What::kConnect, *socket, error);
+  }
+  if (!socket->bound) {
+    error = BindEphemeral(*socket, IpAddress::Any(socket->family), &target);
+    if (!error.ok()) return Log(What::kConnect, *socket, error);
+  }
+  IpAddress bound = Unmapped(socket->local.ip());
+  SocketAddress local(bound.is_any() ? SourceFor(target.ip()) : bound,
+                      socket->local.port());
+  if (connections_.count(KeyOf(local, target)) != 0) {
+    return Log(What::kConnect, *socket, Error(EADDRNOTAVAIL));
+  }
+  TcpEndpoint& endpoint = NewEndpoint(local, target);
+  endpoint.socket = socket;
+  socket->tcp = &endpoint;
+  if (socket->options[static_cast<size_t>(SocketOption::kKeepAlive)]) {
+    endpoint.EnableKeepAlive(true);
+  }
+  endpoint.Connect();
+  return Log(What::kConnect, *socket, Error(EINPROGRESS), target.port());
+}
+
+Error SimKernel::TakeError(Handle handle) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  Error error = std::exchange(socket->error, Error());
+  if (error.ok() && socket->tcp != nullptr) error = socket->tcp->TakeError();
+  return Log(What::kTakeError, *socket, error);
+}
+
+Error SimKernel::Accept(Handle listener, Handle* connection) {
+  Error error;
+  SimSocket* socket = FindOfType(listener, SocketType::kStream, &error);
+  if (socket == nullptr) return error;
+  if (!socket->listening) return Log(What::kAccept, *socket, Error(EINVAL));
+  if (socket->accept_queue.empty()) {
+    return Log(What::kAccept, *socket, Error(EAGAIN));
+  }
+  // The connection stays in the queue in these cases.
+  if (WouldBlock(*socket, true)) {
+    return Log(What::kAccept, *socket, Error(EAGAIN));
+  }
+  if (!DescriptorLeft()) return Log(What::kAccept, *socket, Error(EMFILE));
+  if (InjectedError(*socket, {EMFILE, ENFILE, ENOBUFS, ENOMEM}, &error)) {
+    return Log(What::kAccept, *socket, error);
+  }
+  TcpEndpoint* endpoint = socket->accept_queue.front();
+  socket->accept_queue.pop_front();
+  SimSocket& accepted = NewSocket(SocketType::kStream, socket->family);
+  accepted.ipv6_only = socket->ipv6_only;
+  accepted.options = socket->options;
+  accepted.tcp = endpoint;
+  endpoint->listener = nullptr;
+  endpoint->socket = &accepted;
+  if (accepted.options[static_cast<size_t>(SocketOption::kKeepAlive)]) {
+    endpoint->EnableKeepAlive(true);
+  }
+  *connection = accepted.handle;
+  return Log(What::kAccept, *socket, Error(), accepted.id);
+}
+
+Transfer SimKernel::Receive(Handle handle, std::span<char> buffer) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return {.error = Error(EBADF)};
+  if (socket->type == SocketType::kDatagram) {
+    IncomingDatagram datagram;
+    Error error = ReceiveDatagram(handle, buffer, false, &datagram);
+    return {.count = datagram.size, .error = error};
+  }
+  TcpEndpoint* tcp = socket->tcp;
+  if (tcp == nullptr) {
+    return Log(What::kReceive, *socket, Transfer{.error = Error(ENOTCONN)});
+  }
+  if (WouldBlock(*socket, tcp->readable())) {
+    return Log(What::kReceive, *socket, Transfer{.error = Error(EAGAIN)});
+  }
+  Error error;
+  if (tcp->connected() &&
+      InjectedError(*socket, {ECONNRESET, ETIMEDOUT}, &error)) {
+    tcp->Fail(error, /*tell_peer=*/true);
+    // What has arrived before is still there, and comes first.
+  }
+  size_t count_max = kAll;
+  Choices& choices = simulation_.choices_;
+  if (tcp->unread() > 1 &&
+      choices.Chance(Site::kShortRead, socket->entity,
+                     simulation_.options_.faults.short_read)) {
+    count_max = 1 + choices.Below(Site::kReadSize, socket->entity,
+                                  std::min(tcp->unread(), buffer.size()));
+    simulation_.CountFault(Fault::kShortRead,
+                           count_max < std::min(tcp->unread(), buffer.size()));
+  }
+  return Log(What::kReceive, *socket, tcp->Receive(buffer, false, count_max),
+             buffer.size());
+}
+
+Transfer SimKernel::Peek(Handle handle) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return {.error = Error(EBADF)};
+  Transfer transfer;
+  char byte;
+  if (socket->type == SocketType::kDatagram) {
+    if (!socket->error.ok()) {
+      transfer.error = std::exchange(socket->error, Error());
+    } else if (!socket->datagrams.empty()) {
+      transfer.count =
+          std::min<size_t>(socket->datagrams.front().payload.size(), 1);
+    } else if (!socket->input_shut) {
+      transfer.error = Error(EAGAIN);
+    }
+  } else if (socket->tcp == nullptr) {
+    transfer.error = Error(ENOTCONN);
+  } else {
+    transfer = socket->tcp->Receive({&byte, 1}, /*peek=*/true, 1);
+  }
+  return Log(What::kPeek, *socket, transfer);
+}
+
+Transfer SimKernel::Send(Handle handle, std::span<const ConstBuffer> buffers) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return {.error = Error(EBADF)};
+  if (socket->type == SocketType::kDatagram) {
+    OutgoingDatagram datagram{buffers[0], nullptr};
+    return SendDatagrams(handle, {&datagram, 1});
+  }
+  TcpEndpoint* tcp = socket->tcp;
+  if (tcp == nullptr) {
+    return Log(What::kSend, *socket, Transfer{.error = Error(EPIPE)});
+  }
+  if (WouldBlock(*socket, tcp->writable())) {
+    return Log(What::kSend, *socket, Transfer{.error = Error(EAGAIN)});
+  }
+  Error error;
+  if (tcp->connected() &&
+      InjectedError(*socket, {ECONNRESET, EPIPE, ETIMEDOUT}, &error)) {
+    tcp->Fail(error, /*tell_peer=*/true);
+  }
+  size_t size = 0;
+  for (const ConstBuffer& buffer : buffers) size += buffer.size;
+  size_t count_max = kAll;
+  Choices& choices = simulation_.choices_;
+  if (size > 1 && choices.Chance(Site::kShortWrite, socket->entity,
+                                 simulation_.options_.faults.short_write)) {
+    count_max = 1 + choices.Below(Site::kWriteSize, socket->entity, size);
+    simulation_.CountFault(Fault::kShortWrite, count_max < size);
+  }
+  return Log(What::kSend, *socket, tcp->Send(buffers, count_max), size);
+}
+
+Error SimKernel::Shutdown(Handle handle, Direction direction) {
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  Error error;
+  if (socket->type == SocketType::kDatagram) {
+    if (!socket->connected) {
+      error = Error(ENOTCONN);
+    } else {
+      if (direction != Direction::kOutput) socket->input_shut = true;
+      if (direction != Direction::kInput) socket->output_shut = true;
+      Notify(*socket);
+    }
+  } else if (socket->tcp == nullptr) {
+    error = Error(ENOTCONN);
+  } else {
+    error = socket->tcp->Shutdown(direction);
+  }
+  return Log(What::kShutdown, *socket, error, static_cast<uint64_t>(direction));
+}
+
+TcpEndpoint& SimKernel::NewEndpoint(const SocketAddress& local,
+                                    const SocketAddress& remote) {
+  uint64_t id = simulation_.next_subject_++;
+  uint32_t remote_host = simulation_.HostFor(host_, remote.ip());
+  auto& endpoint = endpoints_[id];
+  endpoint =
+      std::make_unique<TcpEndpoint>(*this, id, local, remote, remote_host);
+  connections_[KeyOf(local, remote)] = endpoint.get();
+  return *endpoint;
+}
+
+void SimKernel::Unregister(TcpEndpoint& endpoint) {
+  auto found = connections_.find(KeyOf(endpoint.local(), endpoint.remote()));
+  if (found != connections_.end() && found->second == &endpoint) {
+    connections_.erase(found);
+  }
+}
+
+void SimKernel::RemoveEndpoint(TcpEndpoint& endpoint) {
+  auto found = endpoints_.find(endpoint.id());
+  if (found == endpoints_.end()) return;
+  // Its own functions may be on the stack, and an event may refer to it.
+  endpoint.removed = true;
+  simulation_.Bury(std::move(found->second));
+  endpoints_.erase(found);
+}
+
+// ---- Packets.
+
+void SimKernel::OnPacket(const Packet& packet) {
+  switch (packet.protocol) {
+    case Packet::Protocol::kTcp:
+      return OnTcpPacket(packet);
+    case Packet::Protocol::kUdp:
+      return OnUdpPacket(packet);
+    case Packet::Protocol::kUnreachable:
+      return OnUnreachable(packet);
+  }
+}
+
+void SimKernel::OnTcpPacket(const Packet& packet) {
+  auto found = connections_.find(KeyOf(packet.target, packet.source));
+  bool syn = (packet.flags & (Packet::kSyn | Packet::kAck)) == Packet::kSyn;
+  if (found != connections_.end()) {
+    TcpEndpoint& endpoint = *found->second;
+    // A new connection may take the place of one that is only remembered.
+    if (!syn || endpoint.phase() != TcpEndpoint::Phase::kTimeWait) {
+      endpoint.OnPacket(packet);
+      return;
+    }
+    Unregister(endpoint);
+  }
+  if (!syn) {
+    if ((packet.flags & Packet::kRst) == 0) AnswerWithReset(packet);
+    return;
+  }
+  SimSocket* listener = FindListener(packet.target);
+  if (listener == nullptr) {
+    AnswerWithReset(packet);
+    return;
+  }
+  if (listener->accept_queue.size() + listener->handshakes >
+      listener->backlog) {
+    // The peer will try again.
+    return;
+  }
+  TcpEndpoint& endpoint = NewEndpoint(packet.target, packet.source);
+  endpoint.listener = listener;
+  ++listener->handshakes;
+  endpoint.Open(packet);
+}
+
+void SimKernel::AnswerWithReset(const Packet& packet) {
+  Packet* answer = simulation_.NewPacket();
+  answer->protocol = Packet::Protocol::kTcp;
+  answer->flags = Packet::kRst | Packet::kAck;
+  answer->from = host_.index_;
+  answer->to = packet.from;
+  answer->source = packet.target;
+  answer->target = packet.source;
+  answer->sequence = packet.acknowledged;
+  answer->acknowledged = packet.sequence + packet.payload.size() + 1;
+  simulation_.Send(answer);
+}
+
+void SimKernel::OnUdpPacket(const Packet& packet) {
+  SimSocket* socket =
+      FindBound(SocketType::kDatagram, packet.target, packet.source);
+  if (socket == nullptr) {
+    Packet* answer = simulation_.NewPacket();
+    answer->protocol = Packet::Protocol::kUnreachable;
+    answer->from = host_.index_;
+    answer->to = packet.from;
+    answer->source = packet.target;
+    answer->target = packet.source;
+    simulation_.Send(answer);
+    return;
+  }
+  size_t cost = packet.payload.size() + kDatagramCost;
+  if (socket->input_shut || socket->datagram_bytes + cost > kDatagramBytesMax) {
+    simulation_.CountFault(Fault::kQueueOverflow, true);
+    return;
+  }
+  socket->datagram_bytes += cost;
+  socket->datagrams.push_back({packet.payload, packet.source});
+  Notify(*socket);
+}
+
+void SimKernel::OnUnreachable(const Packet& packet) {
+  SimSocket* socket =
+      FindBound(SocketType::kDatagram, packet.target, packet.source);
+  // Only a socket with one peer is told: another could not know which of its
+  // datagrams it was.
+  if (socket == nullptr || !socket->connected) return;
+  socket->error = Error(ECONNREFUSED);
+  Notify(*socket);
+}
+
+Error SimKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
+                                 bool want_sender, IncomingDatagram* datagram) {
+  Error error;
+  SimSocket* socket = FindOfType(handle, SocketType::kDatagram, &error);
+  if (socket == nullptr) return error;
+  if (WouldBlock(*socket, !socket->datagrams.empty())) {
+    return Log(What::kReceiveDatagram, *socket, Error(EAGAIN));
+  }
+  if (!socket->error.ok()) {
+    return Log(What::kReceiveDatagram, *socket,
+               std::exchange(socket->error, Error()));
+  }
+  if (socket->datagrams.empty()) {
+    if (!socket->input_shut) {
+      return Log(What::kReceiveDatagram, *socket, Error(EAGAIN));
+    }
+    *datagram = IncomingDatagram();
+    return Log(What::kReceiveDatagram, *socket, Error());
+  }
+  SimSocket::Datagram& first = socket->datagrams.front();
+  size_t size = std::min(first.payload.size(), buffer.size());
+  std::copy_n(first.payload.begin(), size, buffer.begin());
+  datagram->size = size;
+  datagram->truncated = size < first.payload.size();
+  if (want_sender) datagram->sender = ToFamily(*socket, first.sender);
+  socket->datagram_bytes -= first.payload.size() + kDatagramCost;
+  socket->datagrams.pop_front();
+  return Log(What::kReceiveDatagram, *socket, Error(), size);
+}
+
+Transfer SimKernel::SendDatagrams(Handle handle,
+                                  std::span<const OutgoingDatagram> datagrams) {
+  Error error;
+  SimSocket* socket = FindOfType(handle, SocketType::kDatagram, &error);
+  if (socket == nullptr) return {.error = error};
+  if (WouldBlock(*socket, true)) {
+    return Log(What::kSendDatagram, *socket, Transfer{.error = Error(EAGAIN)});
+  }
+  size_t sent = 0;
+  for (const OutgoingDatagram& datagram : datagrams) {
+    error = SendDatagram(*socket, datagram);
+    if (!error.ok()) break;
+    ++sent;
+  }
+  Transfer transfer{.count = sent};
+  if (sent == 0) transfer.error = error;
+  return Log(What::kSendDatagram, *socket, transfer, datagrams.size());
+}
+
+Error SimKernel::SendDatagram(SimSocket& socket,
+                              const OutgoingDatagram& datagram) {
+  if (!socket.error.ok()) return std::exchange(socket.error, Error());
+  if (socket.output_shut) return Error(EPIPE);
+  SocketAddress target;
+  if (datagram.target != nullptr) {
+    if (socket.family == Family::kIpv4 && datagram.target->ip().is_ipv6()) {
+      return Error(EAFNOSUPPORT);
+    }
+    target =
+        SocketAddress(Unmapped(datagram.target->ip()), datagram.target->port());
+    if (socket.ipv6_only && target.ip().is_ipv4()) return Error(ENETUNREACH);
+    if (target.ip().is_any()) {
+      target =
+          SocketAddress(IpAddress::Loopback(target.family()), target.port());
+    }
+  } else if (socket.connected) {
+    target = socket.peer;
+  } else {
+    return Error(EDESTADDRREQ);
+  }
+  if (target.port() == 0) return Error(EINVAL);
+  if (datagram.payload.size > kDatagramMax) return Error(EMSGSIZE);
+  Error error;
+  if (InjectedError(socket, {ENOBUFS, ENETUNREACH, EPERM}, &error))
+    return error;
+  if (!socket.bound) {
+    error = BindEphemeral(socket, IpAddress::Any(socket.family), nullptr);
+    if (!error.ok()) return Error(EAGAIN);
+  }
+  IpAddress bound = Unmapped(socket.local.ip());
+  Packet* packet = simulation_.NewPacket();
+  packet->protocol = Packet::Protocol::kUdp;
+  packet->from = host_.index_;
+  packet->to = simulation_.HostFor(host_, target.ip());
+  packet->source = SocketAddress(
+      bound.is_any() ? SourceFor(target.ip()) : bound, socket.local.port());
+  packet->target = target;
+  packet->payload.assign(datagram.payload.data,
+                         datagram.payload.data + datagram.payload.size);
+  simulation_.Send(packet);
+  return Error();
+}
+
+// ---- The end of a life.
+
+void SimKernel::Crash() {
+  for (SimPoller* poller : pollers_) {
+    simulation_.pollers_.erase(poller->id_);
+    poller->kernel_ = nullptr;
+    poller->turn_ = nullptr;
+    poller->ready_.clear();
+  }
+  pollers_.clear();
+  connections_.clear();
+  bound_.clear();
+  for (auto& [id, endpoint] : endpoints_) {
+    endpoint->removed = true;
+    simulation_.Bury(std::move(endpoint));
+  }
+  endpoints_.clear();
+  sockets_.clear();
+  free_.clear();
+  open_ = 0;
+  base_ += kHandlesPerLife;
+}
+
+std::string SimKernel::Describe() const {
+  std::string report;
+  for (const std::unique_ptr<SimSocket>& socket : sockets_) {
+    if (socket == nullptr) continue;
+    absl::StrAppend(&report, "  #", socket->id, " ",
+                    socket->type == SocketType::kStream ? "tcp " : "udp ",
+                    socket->local.ToString());
+    if (socket->listening) {
+      absl::StrAppend(&report, " listening, ", socket->accept_queue.size(),
+                      " to accept, ", socket->handshakes, " in handshake");
+    } else if (socket->tcp != nullptr) {
+      static constexpr const char* kPhases[] = {"connecting", "accepting",
+                                                "open", "time-wait", "ended"};
+      absl::StrAppend(&report, " - ", socket->tcp->remote().ToString(), " ",
+                      kPhases[static_cast<size_t>(socket->tcp->phase())], ", ",
+                      socket->tcp->unread(), " unread, ", socket->tcp->unsent(),
+                      " unacknowledged");
+    } else if (socket->type == SocketType::kDatagram) {
+      absl::StrAppend(&report, ", ", socket->datagrams.size(),
+                      " datagrams unread");
+    }
+    absl::StrAppend(&report, socket->interest == kNotReady ? "" : ", watched",
+                    "\n");
+  }
+  return report;
+}
+
+}  // namespace aios::sim

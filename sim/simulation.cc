@@ -1,0 +1,767 @@
+#include "sim/simulation.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aios/check.h"
+#include "aios/duration.h"
+#include "sim/sim_kernel.h"
+#include "sim/tcp.h"
+
+namespace aios::sim {
+
+namespace {
+
+// Well above zero: libraries read a zero as "not set".
+constexpr Nanoseconds kStart = 1'000'000'000'000;
+
+// A packet on the way out of nowhere, and into it.
+constexpr uint32_t kNowhere = ~uint32_t{0};
+
+constexpr uint32_t kNetworkRank = 0;
+constexpr uint32_t kProgramRank = 1;
+
+// What a host's loopback takes.
+constexpr Nanoseconds kLoopbackLatency = 10'000;
+
+// Payloads up to this keep their memory when the packet is done with.
+constexpr size_t kPayloadKeptMax = 4096;
+
+thread_local Simulation* current = nullptr;
+
+std::array<uint8_t, 17> OwnerKey(const IpAddress& address) {
+  std::array<uint8_t, 17> key;
+  IpAddress::Ipv6Bytes bytes = address.ipv6();
+  std::copy(bytes.begin(), bytes.end(), key.begin());
+  key[16] = static_cast<uint8_t>(address.family());
+  return key;
+}
+
+// Marks the simulation that runs on this thread.
+class Running {
+ public:
+  explicit Running(Simulation* simulation)
+      : before_(std::exchange(current, simulation)) {}
+  ~Running() { current = before_; }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  Simulation* before_;
+};
+
+}  // namespace
+
+// ---- Rules.
+
+Rule::Rule(Rule&& other) noexcept
+    : simulation_(std::exchange(other.simulation_, nullptr)), id_(other.id_) {}
+
+Rule& Rule::operator=(Rule&& other) noexcept {
+  if (this != &other) {
+    Lift();
+    simulation_ = std::exchange(other.simulation_, nullptr);
+    id_ = other.id_;
+  }
+  return *this;
+}
+
+void Rule::Lift() {
+  if (simulation_ != nullptr)
+    std::exchange(simulation_, nullptr)->LiftRule(id_);
+}
+
+Rule Simulation::AddRule(RuleState state) {
+  uint64_t id = next_rule_++;
+  rules_.emplace(id, std::move(state));
+  return Rule(this, id);
+}
+
+void Simulation::LiftRule(uint64_t id) {
+  auto found = rules_.find(id);
+  if (found == rules_.end()) return;
+  std::vector<Packet*> held = std::move(found->second.held);
+  rules_.erase(found);
+  for (Packet* packet : held) {
+    if (!StoppedByRules(packet)) Route(packet);
+  }
+}
+
+Rule Simulation::Partition(const Host& from, const Host& to, bool both) {
+  return AddRule({.kind = RuleState::Kind::kPartition,
+                  .from = from.index(),
+                  .to = to.index(),
+                  .both = both});
+}
+
+Rule Simulation::Hold(const Host& from, const Host& to, bool both) {
+  return AddRule({.kind = RuleState::Kind::kHold,
+                  .from = from.index(),
+                  .to = to.index(),
+                  .both = both});
+}
+
+Rule Simulation::Lose(const Host& from, const Host& to, uint32_t per_million) {
+  return AddRule({.kind = RuleState::Kind::kLose,
+                  .from = from.index(),
+                  .to = to.index(),
+                  .per_million = per_million});
+}
+
+Rule Simulation::DropIf(absl::AnyInvocable<bool(const Packet&)> drop) {
+  return AddRule({.kind = RuleState::Kind::kDropIf, .drop = std::move(drop)});
+}
+
+bool Simulation::AppliesTo(const RuleState& rule, const Packet& packet) const {
+  return (packet.from == rule.from && packet.to == rule.to) ||
+         (rule.both && packet.from == rule.to && packet.to == rule.from);
+}
+
+bool Simulation::StoppedByRules(Packet* packet) {
+  for (auto& [id, rule] : rules_) {
+    switch (rule.kind) {
+      case RuleState::Kind::kPartition:
+        if (!AppliesTo(rule, *packet)) continue;
+        Drop(packet, Fault::kPartition);
+        return true;
+      case RuleState::Kind::kHold:
+        if (!AppliesTo(rule, *packet)) continue;
+        trace_.Add(now_, What::kPacketHeld, packet->from, packet->id);
+        CountFault(Fault::kHold, true);
+        rule.held.push_back(packet);
+        return true;
+      case RuleState::Kind::kLose:
+        if (!AppliesTo(rule, *packet)) continue;
+        if (!choices_.Chance(Site::kLoss,
+                             LinkBetween(packet->from, packet->to).entity,
+                             rule.per_million)) {
+          continue;
+        }
+        Drop(packet, Fault::kLoss);
+        return true;
+      case RuleState::Kind::kDropIf:
+        if (!rule.drop(*packet)) continue;
+        Drop(packet, Fault::kLoss);
+        return true;
+    }
+  }
+  return false;
+}
+
+void Simulation::ResetConnections(const Host& a, const Host& b) {
+  bool any = false;
+  for (const auto& [one, other] : {std::pair{&a, &b}, std::pair{&b, &a}}) {
+    std::vector<TcpEndpoint*> endpoints;
+    for (const auto& [key, endpoint] : one->kernel_->connections_) {
+      if (HostFor(*one, endpoint->remote().ip()) == other->index_) {
+        endpoints.push_back(endpoint);
+      }
+    }
+    for (TcpEndpoint* endpoint : endpoints) {
+      any = true;
+      endpoint->OnPacket({.protocol = Packet::Protocol::kTcp,
+                          .flags = Packet::kRst | Packet::kAck});
+    }
+  }
+  CountFault(Fault::kReset, any);
+}
+
+// ---- Packets.
+
+Packet* Simulation::NewPacket() {
+  if (free_packets_.empty()) {
+    packets_.push_back(std::make_unique<Packet>());
+    free_packets_.push_back(packets_.back().get());
+  }
+  Packet* packet = free_packets_.back();
+  free_packets_.pop_back();
+  packet->id = next_packet_++;
+  packet->flags = 0;
+  packet->corrupted = false;
+  packet->sequence = 0;
+  packet->acknowledged = 0;
+  packet->window = 0;
+  packet->payload.clear();
+  ++packets_in_flight_;
+  return packet;
+}
+
+void Simulation::FreePacket(Packet* packet) {
+  if (packet->payload.capacity() > kPayloadKeptMax) packet->payload = {};
+  free_packets_.push_back(packet);
+  --packets_in_flight_;
+}
+
+void Simulation::Drop(Packet* packet, Fault fault) {
+  trace_.Add(now_, What::kPacketDropped, packet->from, packet->id,
+             static_cast<uint64_t>(fault));
+  CountFault(fault, true);
+  FreePacket(packet);
+}
+
+Host* Simulation::Owner(const IpAddress& address) {
+  auto found = owners_.find(OwnerKey(address));
+  return found == owners_.end() ? nullptr : found->second;
+}
+
+uint32_t Simulation::HostFor(const Host& from, const IpAddress& target) {
+  if (from.kernel_->IsLocal(target)) return from.index_;
+  Host* owner = Owner(target);
+  return owner == nullptr ? kNowhere : owner->index_;
+}
+
+Simulation::Link& Simulation::LinkBetween(uint32_t from, uint32_t to) {
+  auto found = links_.find({from, to});
+  if (found == links_.end()) {
+    // Not numbered like other entities: links are made when they are used
+    // first, which must not move the numbers of others.
+    uint64_t id = (uint64_t{1} << 56) | (uint64_t{from} << 28) | to;
+    found = links_.emplace(std::pair{from, to}, Link(id)).first;
+    found->second.options = options_.link;
+  }
+  return found->second;
+}
+
+void Simulation::SetLink(const Host& from, const Host& to,
+                         const LinkOptions& options) {
+  LinkBetween(from.index(), to.index()).options = options;
+}
+
+Nanoseconds Simulation::DrawLatency(Link& link) {
+  const Latency& latency = link.options.latency;
+  Nanoseconds base = ToNanoseconds(latency.base);
+  Nanoseconds spread = ToNanoseconds(latency.spread);
+  if (spread <= 0) return base;
+  auto scaled = [&](uint64_t value) {
+    return static_cast<Nanoseconds>(
+        Choices::Scale(value, static_cast<uint64_t>(spread) + 1));
+  };
+  switch (latency.kind) {
+    case Latency::Kind::kFixed:
+      return base;
+    case Latency::Kind::kUniform:
+      return base + scaled(choices_.Draw(Site::kLatency, link.entity));
+    case Latency::Kind::kExponential: {
+      // -ln(u) by its integer part, the leading zeros, and a straight line
+      // between: within 6 % of the curve and the same on every machine.
+      uint64_t value = choices_.Draw(Site::kLatency, link.entity) | 1;
+      int zeros = __builtin_clzll(value);
+      uint64_t rest = zeros == 63 ? 0 : value << (zeros + 1);
+      // In units of 2^-16: (zeros + 1 - rest / 2^64) * ln 2.
+      uint64_t octaves =
+          (static_cast<uint64_t>(zeros + 1) << 16) - (rest >> 48);
+      uint64_t natural = octaves * 45426 >> 16;
+      return base +
+             static_cast<Nanoseconds>(
+                 (static_cast<unsigned __int128>(spread) * natural) >> 16);
+    }
+    case Latency::Kind::kHeavyTailed: {
+      // Three times in four below `spread`; then ten times as much for each
+      // further draw, up to a thousand times.
+      uint64_t value = choices_.Draw(Site::kLatency, link.entity);
+      Nanoseconds factor = 1;
+      for (int i = 0; i < 3 && (value & 3) == 3; ++i) {
+        factor *= 10;
+        value >>= 2;
+      }
+      value = choices_.Draw(Site::kLatency, link.entity);
+      return base + scaled(value) * factor;
+    }
+  }
+  return base;
+}
+
+void Simulation::Send(Packet* packet) {
+  trace_.Add(now_, What::kPacketSent, packet->from, packet->id,
+             packet->sequence, packet->size() * 16 + packet->flags);
+  if (packet->to == kNowhere) {
+    trace_.Add(now_, What::kPacketDropped, packet->from, packet->id,
+               ~uint64_t{0});
+    FreePacket(packet);
+    return;
+  }
+  if (packet->to == packet->from) {
+    Schedule(now_ + kLoopbackLatency, EventKind::kPacket, packet);
+    return;
+  }
+  if (!rules_.empty() && StoppedByRules(packet)) return;
+  const FaultRates& faults = options_.faults;
+  Link& link = LinkBetween(packet->from, packet->to);
+  if (choices_.Chance(Site::kLoss, link.entity, faults.loss)) {
+    Drop(packet, Fault::kLoss);
+    return;
+  }
+  if (packet->protocol == Packet::Protocol::kUdp && !packet->payload.empty() &&
+      choices_.Chance(Site::kCorruption, link.entity, faults.corruption)) {
+    uint64_t bit = choices_.Below(Site::kCorruptBit, link.entity,
+                                  packet->payload.size() * 8);
+    packet->payload[bit / 8] =
+        static_cast<char>(packet->payload[bit / 8] ^ (1 << (bit % 8)));
+    packet->corrupted = true;
+    trace_.Add(now_, What::kPacketCorrupted, packet->from, packet->id, bit);
+    CountFault(Fault::kCorruption, true);
+  }
+  if (choices_.Chance(Site::kDuplication, link.entity, faults.duplication)) {
+    Packet* copy = NewPacket();
+    uint64_t id = copy->id;
+    *copy = *packet;
+    copy->id = id;
+    trace_.Add(now_, What::kPacketDuplicated, packet->from, packet->id, id);
+    CountFault(Fault::kDuplication, true);
+    Route(packet);
+    Route(copy);
+    return;
+  }
+  Route(packet);
+}
+
+void Simulation::Route(Packet* packet) {
+  Link& link = LinkBetween(packet->from, packet->to);
+  Nanoseconds leaves = now_;
+  if (link.options.bits_per_second != 0) {
+    auto bits = static_cast<unsigned __int128>(packet->size()) * 8;
+    auto length = static_cast<Nanoseconds>(bits * 1'000'000'000 /
+                                           link.options.bits_per_second);
+    leaves = std::max(now_, link.busy_until);
+    auto waiting = static_cast<unsigned __int128>(leaves - now_) *
+                   link.options.bits_per_second / 8 / 1'000'000'000;
+    if (waiting > link.options.queue_bytes_max) {
+      Drop(packet, Fault::kQueueOverflow);
+      return;
+    }
+    leaves += length;
+    link.busy_until = leaves;
+  }
+  Nanoseconds arrives = leaves + std::max<Nanoseconds>(DrawLatency(link), 1);
+  if (choices_.Chance(Site::kReordering, link.entity,
+                      options_.faults.reordering)) {
+    // Late by up to ten times its way, and not in anybody's order.
+    Nanoseconds late = 1 + static_cast<Nanoseconds>(choices_.Below(
+                               Site::kReorderDelay, link.entity,
+                               static_cast<uint64_t>(arrives - now_) * 10));
+    CountFault(Fault::kReordering, true);
+    Schedule(arrives + late, EventKind::kPacket, packet);
+    return;
+  }
+  // A link keeps its order, however the latency was drawn.
+  if (arrives <= link.last_arrival) {
+    arrives = link.last_arrival;
+  } else {
+    link.last_arrival = arrives;
+    link.last_tie = Tie();
+  }
+  ScheduleTied(arrives, kNetworkRank, link.last_tie, EventKind::kPacket,
+               packet);
+}
+
+void Simulation::Deliver(Packet* packet) {
+  Host& host = *hosts_[packet->to];
+  // Rules hit what is in flight, too.
+  if (packet->from != packet->to && !rules_.empty() &&
+      std::any_of(rules_.begin(), rules_.end(), [&](const auto& rule) {
+        return rule.second.kind == RuleState::Kind::kPartition &&
+               AppliesTo(rule.second, *packet);
+      })) {
+    Drop(packet, Fault::kPartition);
+    return;
+  }
+  if (!host.up_) {
+    Drop(packet, Fault::kCrash);
+    return;
+  }
+  trace_.Add(now_, What::kPacketDelivered, packet->to, packet->id,
+             packet->sequence, packet->size() * 16 + packet->flags);
+  host.kernel_->OnPacket(*packet);
+  FreePacket(packet);
+}
+
+// ---- Events.
+
+uint32_t Simulation::Tie() {
+  if (!options_.shuffle) return 0;
+  return static_cast<uint32_t>(choices_.Draw(Site::kEventOrder, entity_) >> 32);
+}
+
+void Simulation::Schedule(Nanoseconds time, EventKind kind, void* object) {
+  ScheduleTied(time,
+               kind == EventKind::kPacket || kind == EventKind::kTcpTimer
+                   ? kNetworkRank
+                   : kProgramRank,
+               Tie(), kind, object);
+}
+
+void Simulation::ScheduleTied(Nanoseconds time, uint32_t rank, uint32_t tie,
+                              EventKind kind, void* object) {
+  events_.push_back(
+      {std::max(time, now_), rank, tie, next_number_++, kind, object});
+  std::push_heap(events_.begin(), events_.end());
+}
+
+bool Simulation::Step(Nanoseconds time_max) {
+  while (!events_.empty()) {
+    const Event event = events_.front();
+    if (event.time > time_max) return false;
+    std::pop_heap(events_.begin(), events_.end());
+    events_.pop_back();
+    switch (event.kind) {
+      case EventKind::kPacket:
+        now_ = event.time;
+        Deliver(static_cast<Packet*>(event.object));
+        break;
+      case EventKind::kTcpTimer: {
+        auto* endpoint = static_cast<TcpEndpoint*>(event.object);
+        endpoint->scheduled = kForever;
+        if (endpoint->removed) {
+          std::erase_if(graveyard_, [&](const auto& other) {
+            return other.get() == endpoint;
+          });
+          continue;
+        }
+        Nanoseconds next = endpoint->NextTimer();
+        if (next > event.time) {
+          // Put off since.
+          if (next != kForever) {
+            endpoint->scheduled = next;
+            Schedule(next, EventKind::kTcpTimer, endpoint);
+          }
+          continue;
+        }
+        now_ = event.time;
+        endpoint->OnTimer();
+        break;
+      }
+      case EventKind::kFunction: {
+        now_ = event.time;
+        std::unique_ptr<absl::AnyInvocable<void()>> function(
+            static_cast<absl::AnyInvocable<void()>*>(event.object));
+        (*function)();
+        break;
+      }
+      case EventKind::kTurn: {
+        auto found = pollers_.find(reinterpret_cast<uint64_t>(event.object));
+        if (found == pollers_.end()) continue;
+        SimPoller& poller = *found->second;
+        if (poller.turn_at_ != event.time) continue;
+        poller.turn_at_ = kForever;
+        // Its owner is asleep in a `Wait`, or further up the stack.
+        if (poller.in_wait_ || poller.in_turn_) continue;
+        if (poller.kernel_->host_.paused_) {
+          poller.turn_put_off_ = true;
+          CountFault(Fault::kPause, true);
+          continue;
+        }
+        now_ = event.time;
+        RunTurn(poller);
+        break;
+      }
+    }
+    ++events_done_;
+    FreeBuried();
+    return true;
+  }
+  return false;
+}
+
+void Simulation::RunTurn(SimPoller& poller) {
+  uint64_t id = poller.id_;
+  if (poller.last_turn_ == now_) {
+    if (++poller.turns_now_ > options_.turns_at_one_moment_max) {
+      livelock_ = absl::StrCat(
+          "livelock: a collection of host \"", poller.kernel_->host_.name_,
+          "\" has had ", poller.turns_now_,
+          " turns without any time passing; its sockets:\n",
+          poller.kernel_->host_.Report());
+      return;
+    }
+  } else {
+    poller.last_turn_ = now_;
+    poller.turns_now_ = 1;
+  }
+  trace_.Add(now_, What::kTurn, poller.kernel_->host_.index_, id);
+  Host* before = std::exchange(current_host_, &poller.kernel_->host_);
+  poller.in_turn_ = true;
+  Nanoseconds sleep = poller.turn_();
+  current_host_ = before;
+  // The turn may have crashed its host, or destroyed its collection.
+  auto found = pollers_.find(id);
+  if (found == pollers_.end() || found->second->kernel_ == nullptr) return;
+  poller.in_turn_ = false;
+  if (poller.woken_ || poller.AnyReady()) sleep = 0;
+  if (sleep != kForever) poller.TurnAt(DeadlineAfter(now_, sleep));
+}
+
+void Simulation::SleepUntil(Nanoseconds deadline,
+                            absl::FunctionRef<bool()> awake) {
+  Running running(this);
+  while (!awake()) {
+    if (Step(deadline)) {
+      AIOS_CHECK(livelock_.empty(), livelock_.c_str());
+      continue;
+    }
+    if (deadline != kForever) {
+      now_ = std::max(now_, deadline);
+      return;
+    }
+    std::fprintf(stderr, "%s", Report().c_str());
+    AIOS_CHECK(false,
+               "a collection waits for ever: nothing is left that could happen "
+               "in the simulation");
+  }
+}
+
+void Simulation::Bury(std::unique_ptr<TcpEndpoint> endpoint) {
+  graveyard_.push_back(std::move(endpoint));
+  buried_ = true;
+}
+
+void Simulation::FreeBuried() {
+  if (!buried_) return;
+  buried_ = false;
+  // Those that an event refers to go with it.
+  std::erase_if(graveyard_, [](const std::unique_ptr<TcpEndpoint>& endpoint) {
+    return endpoint->scheduled == kForever;
+  });
+}
+
+void Simulation::After(absl::Duration delay,
+                       absl::AnyInvocable<void()> function) {
+  Schedule(DeadlineAfter(now_, ToNanoseconds(delay)), EventKind::kFunction,
+           new absl::AnyInvocable<void()>(std::move(function)));
+}
+
+// ---- Running.
+
+RunResult Simulation::Run(absl::FunctionRef<bool()> done, Nanoseconds time_max,
+                          uint64_t events_max, StopReason at_idle,
+                          StopReason at_time_max) {
+  Running running(this);
+  AIOS_CHECK(current_host_ == nullptr,
+             "Run must not be called from code that is being simulated");
+  // Code outside may have started operations.
+  for (const auto& [id, poller] : pollers_) {
+    if (!poller->in_wait_) poller->TurnAt(now_);
+  }
+  for (uint64_t n = 0; !done(); ++n) {
+    if (n == events_max) return Stopped(StopReason::kTurnLimit);
+    if (!Step(time_max)) {
+      bool idle = events_.empty();
+      if (!idle || at_time_max == StopReason::kDone) {
+        now_ = std::max(now_, time_max);
+      }
+      return Stopped(idle && at_time_max != StopReason::kDone ? at_idle
+                                                              : at_time_max);
+    }
+    if (!livelock_.empty()) return Stopped(StopReason::kLivelock);
+  }
+  return {};
+}
+
+RunResult Simulation::Stopped(StopReason reason) const {
+  RunResult result{.reason = reason};
+  switch (reason) {
+    case StopReason::kDone:
+      return result;
+    case StopReason::kIdle:
+      result.report =
+          "nothing is left to do, but the condition does not hold\n";
+      break;
+    case StopReason::kTimeLimit:
+      result.report = "the limit of virtual time was reached\n";
+      break;
+    case StopReason::kTurnLimit:
+      result.report = "the limit of events was reached\n";
+      break;
+    case StopReason::kLivelock:
+      result.report = livelock_;
+      break;
+  }
+  result.report += Report();
+  return result;
+}
+
+RunResult Simulation::RunFor(absl::Duration duration) {
+  return Run([] { return false; }, DeadlineAfter(now_, ToNanoseconds(duration)),
+             ~uint64_t{0}, StopReason::kDone, StopReason::kDone);
+}
+
+RunResult Simulation::RunUntil(absl::FunctionRef<bool()> condition,
+                               RunLimits limits) {
+  return Run(condition, DeadlineAfter(now_, ToNanoseconds(limits.time_max)),
+             limits.events_max, StopReason::kIdle, StopReason::kTimeLimit);
+}
+
+RunResult Simulation::RunUntilIdle(RunLimits limits) {
+  RunResult result = Run(
+      [] { return false; }, DeadlineAfter(now_, ToNanoseconds(limits.time_max)),
+      limits.events_max, StopReason::kIdle, StopReason::kTimeLimit);
+  if (result.reason == StopReason::kIdle) result.report.clear();
+  return result;
+}
+
+Simulation* Simulation::Current() { return current; }
+
+// ---- Reports.
+
+std::string Simulation::Report() const {
+  std::string report =
+      absl::StrCat("seed ", seed(), ", ", events_done_, " events, ",
+                   packets_in_flight_, " packets in flight\n");
+  for (const std::unique_ptr<Host>& host : hosts_) {
+    absl::StrAppend(&report, host->Report());
+  }
+  absl::StrAppend(&report, "the last events:\n");
+  for (const TraceEvent& event : trace_.Tail()) {
+    absl::StrAppend(&report, "  ",
+                    Trace::Describe(event, event.host < hosts_.size()
+                                               ? hosts_[event.host]->name_
+                                               : "nowhere"),
+                    "\n");
+  }
+  return report;
+}
+
+std::string Simulation::Leftovers() const {
+  std::string leftovers;
+  for (const std::unique_ptr<Host>& host : hosts_) {
+    if (host->descriptors_open() == 0) continue;
+    absl::StrAppend(&leftovers, host->descriptors_open(),
+                    " descriptors are open; ", host->Report());
+  }
+  if (packets_in_flight_ != 0) {
+    absl::StrAppend(&leftovers, packets_in_flight_, " packets in flight\n");
+  }
+  return leftovers;
+}
+
+// ---- The whole.
+
+Simulation::Simulation(SimulationOptions options)
+    : options_(std::move(options)),
+      choices_(options_.seed),
+      entity_(0),
+      now_(kStart) {}
+
+Simulation::~Simulation() {
+  rules_.clear();
+  for (const Event& event : events_) {
+    if (event.kind == EventKind::kFunction) {
+      delete static_cast<absl::AnyInvocable<void()>*>(event.object);
+    }
+  }
+}
+
+Host& Simulation::AddHost(std::string_view name, HostOptions options) {
+  AIOS_CHECK(FindHost(name) == nullptr, "the names of hosts are unique");
+  auto index = static_cast<uint32_t>(hosts_.size());
+  std::unique_ptr<Host> host(new Host(*this, index, name, std::move(options)));
+  owners_[OwnerKey(host->ipv4_)] = host.get();
+  owners_[OwnerKey(host->ipv6_)] = host.get();
+  for (const IpAddress& address : host->options_.addresses) {
+    owners_[OwnerKey(address)] = host.get();
+  }
+  hosts_.push_back(std::move(host));
+  return *hosts_.back();
+}
+
+Host* Simulation::FindHost(std::string_view name) {
+  for (const std::unique_ptr<Host>& host : hosts_) {
+    if (host->name_ == name) return host.get();
+  }
+  return nullptr;
+}
+
+// ---- Hosts.
+
+Host::Host(Simulation& simulation, uint32_t index, std::string_view name,
+           HostOptions options)
+    : simulation_(simulation),
+      index_(index),
+      name_(name),
+      options_(std::move(options)),
+      clock_base_(simulation.now_),
+      clock_base_realtime_(simulation.options_.start + options_.clock_offset) {
+  uint32_t number = index + 1;
+  ipv4_ = IpAddress::FromIpv4((10u << 24) | number);
+  IpAddress::Ipv6Bytes bytes = {0xfd};
+  for (size_t i = 0; i != 4; ++i) {
+    bytes[15 - i] = static_cast<uint8_t>(number >> (8 * i));
+  }
+  ipv6_ = IpAddress::FromIpv6(bytes);
+  kernel_.reset(new SimKernel(*this));
+}
+
+Host::~Host() = default;
+
+Kernel& Host::kernel() { return *kernel_; }
+
+void Host::Pause() {
+  if (paused_) return;
+  paused_ = true;
+  simulation_.trace_.Add(simulation_.now_, What::kPause, index_, 0);
+  simulation_.CountFault(Fault::kPause, false);
+}
+
+void Host::Resume() {
+  if (!paused_) return;
+  paused_ = false;
+  simulation_.trace_.Add(simulation_.now_, What::kResume, index_, 0);
+  for (SimPoller* poller : kernel_->pollers_) {
+    if (std::exchange(poller->turn_put_off_, false)) {
+      poller->TurnAt(simulation_.now_);
+    }
+  }
+}
+
+void Host::Crash() {
+  if (!up_) return;
+  bool effective = kernel_->open_ != 0;
+  up_ = false;
+  paused_ = false;
+  simulation_.trace_.Add(simulation_.now_, What::kCrash, index_, 0);
+  simulation_.CountFault(Fault::kCrash, effective);
+  kernel_->Crash();
+}
+
+void Host::Restart() {
+  if (up_) return;
+  up_ = true;
+  simulation_.trace_.Add(simulation_.now_, What::kRestart, index_, 0);
+}
+
+absl::Time Host::Now() const {
+  Nanoseconds passed = simulation_.now_ - clock_base_;
+  auto drift =
+      static_cast<Nanoseconds>(static_cast<__int128>(passed) *
+                               options_.clock_drift_per_million / 1'000'000);
+  return clock_base_realtime_ + absl::Nanoseconds(passed + drift);
+}
+
+void Host::StepClock(absl::Duration by) {
+  clock_base_realtime_ = Now() + by;
+  clock_base_ = simulation_.now_;
+  simulation_.trace_.Add(simulation_.now_, What::kClockStep, index_, 0,
+                         static_cast<uint64_t>(absl::ToInt64Nanoseconds(by)));
+  simulation_.CountFault(Fault::kClock, by != absl::ZeroDuration());
+}
+
+void Host::SetClockDrift(int64_t per_million) {
+  clock_base_realtime_ = Now();
+  clock_base_ = simulation_.now_;
+  options_.clock_drift_per_million = per_million;
+  simulation_.CountFault(Fault::kClock, per_million != 0);
+}
+
+void Host::SetDescriptorsMax(int count) { options_.descriptors_max = count; }
+
+int Host::descriptors_open() const { return kernel_->open_; }
+
+std::string Host::Report() const {
+  return absl::StrCat("host \"", name_, "\" ", ipv4_.ToString(), " ",
+                      ipv6_.ToString(), up_ ? "" : ", down",
+                      paused_ ? ", paused" : "", ", ", kernel_->open_,
+                      " descriptors open\n", kernel_->Describe());
+}
+
+}  // namespace aios::sim
