@@ -22,14 +22,15 @@ inline constexpr Ticket kNoTicket = 0;
 template <typename T>
 class TicketQueue {
  public:
+  TicketQueue() = default;
+  // Begins at another place than the first, for tests of the wrap-around.
+  explicit TicketQueue(Ticket begin) : head_(begin), tail_(begin) {}
+
   // Entries between the ends, cancelled ones included.
   size_t size() const { return tail_ - head_; }
   bool empty() const { return tail_ == head_; }
 
   Ticket Push(T value) {
-    if (size() == ring_.size()) [[unlikely]] {
-      Grow();
-    }
     // Position 0 would make the ticket that means "none".
     if (tail_ == kNoTicket) [[unlikely]] {
       Put(T());
@@ -45,6 +46,9 @@ class TicketQueue {
 
  private:
   Ticket Put(T value) {
+    if (size() == ring_.size()) [[unlikely]] {
+      Grow();
+    }
     ring_[tail_ & mask_] = std::move(value);
     return tail_++;
   }
