@@ -260,13 +260,13 @@ class AsyncIoState final : private Watcher {
   // Ends what is in progress in `direction`; `abort_callback` is called later
   // in place of its callback, once and in every case. It gets the status
   // `kAborted` with what was done so far, or a result that is not `interrupted`
-  // when nothing was in progress. From the call on no I/O is done in this
-  // direction and no operation can be started there until `abort_callback` has
-  // been called. Queued writes end by their own callbacks, with `kAborted` and
-  // count 0, before it. With `kIo` it gets no details. Inside a callback of
-  // this state the abort takes effect when that has returned, on what is in
-  // progress then. A connect in progress counts as an operation in both
-  // directions. The state stays usable. FailedPrecondition on a closed state.
+  // when nothing was in progress. From the call on no I/O is done for what it
+  // ends, and the direction is free for the next operation. Queued writes end
+  // by their own callbacks, with `kAborted` and count 0, before it. With `kIo`
+  // it gets no details. Inside a callback of this state the abort takes effect
+  // when that has returned, on what is in progress then. A connect in progress
+  // counts as an operation in both directions. The state stays usable.
+  // FailedPrecondition on a closed state.
   // Lisp: `async-io-state-abort`.
   [[nodiscard]] absl::Status Abort(IoCallback abort_callback,
                                    Direction direction = Direction::kInput);

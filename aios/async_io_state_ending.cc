@@ -219,12 +219,19 @@ void AsyncIoState::RunEnding(void* object) {
   }
   if (!ending->callback) return;
   if (ending->checking) {
-    if (state.input_buffer_ != nullptr) {
-      ending->result.data = state.input_buffer_->view();
+    // What is buffered now; but when the next operation has been started, it is
+    // that one's. With both directions there are no details.
+    ending->result.data = {};
+    if (state.input_kind_ == InputKind::kNone) {
+      if (ending->direction != Direction::kIo) {
+        if (state.input_buffer_ != nullptr) {
+          ending->result.data = state.input_buffer_->view();
+        }
+        ending->result.count = ending->result.data.size();
+      }
+      state.may_discard_ = true;
+      state.finished_ = true;
     }
-    ending->result.count = ending->result.data.size();
-    state.may_discard_ = true;
-    state.finished_ = true;
   }
   IoCallback callback = std::move(ending->callback);
   state.InvokeEnding(callback, *ending);
