@@ -4,7 +4,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -17,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "aios/aios.h"
@@ -78,7 +78,9 @@ class Demo {
   void RefusedRow(std::string operation, std::string expected,
                   const absl::Status& status) {
     Table::Row row = table_.Start(std::move(operation), {std::move(expected)});
-    table_.End(row, absl::StatusCodeToString(status.code()), 0);
+    std::string code = absl::StatusCodeToString(status.code());
+    for (char& c : code) c = c == '_' ? ' ' : absl::ascii_tolower(c);
+    table_.End(row, std::move(code), 0);
   }
 
   // Runs the loop until all rows have their outcome.
@@ -116,7 +118,7 @@ class Demo {
     auto refused = Check(
         ConnectTcp(*collection_, kLoopback, UnusedPort(),
                    Row("ConnectTcp where nobody listens", {"ECONNREFUSED"})));
-    RefusedRow("ConnectTcp to a name: no lookup yet", "UNIMPLEMENTED",
+    RefusedRow("ConnectTcp to a name: no lookup yet", "unimplemented",
                ConnectTcp(*collection_, "localhost", 80, [](auto&, auto&) {
                }).status());
 
@@ -173,7 +175,7 @@ class Demo {
     state = Connect(listener);
     Check(state->WriteBuffer(
         first, Row("WriteBuffer without a queue", {std::string(kSilent)})));
-    RefusedRow("WriteBuffer during another", "FAILED_PRECONDITION",
+    RefusedRow("WriteBuffer during another", "failed precondition",
                state->WriteBuffer(second, [](auto&, auto&) {}));
     state.reset();
     table_.Print("A queue of writes against a reader that sleeps for 100 ms");
@@ -305,7 +307,7 @@ class Demo {
         buffer, Row("ReadBuffer, then Close", {std::string(kSilent)})));
     state->Close();
     peer.Send("too late");
-    RefusedRow("ReadBuffer on the closed state", "FAILED_PRECONDITION",
+    RefusedRow("ReadBuffer on the closed state", "failed precondition",
                state->ReadBuffer(buffer, [](auto&, auto&) {}));
 
     auto aborted = Connect(listener);

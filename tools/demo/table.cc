@@ -18,7 +18,7 @@ constexpr char kRed[] = "\033[1;31m";
 std::string Line(const std::string& operation, const std::string& when,
                  const std::string& status, const std::string& bytes,
                  const std::string& expected) {
-  return absl::StrFormat("%-42s%9s  %-19s%9s  %-31s", operation, when, status,
+  return absl::StrFormat("%-42s%9s  %-19s%9s  %-34s", operation, when, status,
                          bytes, expected);
 }
 
