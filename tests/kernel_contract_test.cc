@@ -987,10 +987,12 @@ TEST_P(KernelContract, Rule9_ManyDatagramsGoInBatches) {
   std::unique_ptr<UdpPeer> peer = world().Udp(Family::kIpv4);
   SocketAddress target = peer->address();
   std::vector<std::string> payloads;
+  payloads.reserve(kDatagrams);
   for (size_t i = 0; i < kDatagrams; ++i) {
     payloads.push_back(Pattern(i));
   }
   std::vector<OutgoingDatagram> datagrams;
+  datagrams.reserve(kDatagrams);
   for (const std::string& payload : payloads) {
     datagrams.push_back({.payload = BufferOf(payload), .target = &target});
   }
@@ -1004,6 +1006,7 @@ TEST_P(KernelContract, Rule9_ManyDatagramsGoInBatches) {
     sent += transfer.count;
   }
   std::vector<std::string> arrived;
+  arrived.reserve(kDatagrams);
   for (size_t i = 0; i < kDatagrams; ++i) {
     arrived.push_back(peer->Receive().payload);
   }
@@ -1427,14 +1430,18 @@ TEST_P(KernelContract, Rule16_EachThreadHasHandlesAndAPollerOfItsOwn) {
   constexpr int kRounds = 200;
   std::array<std::atomic<int>, kThreads> done = {};
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([this, t, &done] {
       std::unique_ptr<Poller> own;
       if (!kernel().NewPoller(&own).ok()) return;
       for (int i = 0; i < kRounds; ++i) {
         Handle handle;
-        if (!kernel().Open(SocketType::kDatagram, Family::kIpv4, &handle).ok())
+        if (!kernel()
+                 .Open(SocketType::kDatagram, Family::kIpv4, &handle)
+                 .ok()) {
           return;
+        }
         SocketInfo info;
         SocketAddress address;
         std::array<char, 16> buffer;
