@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
 #include "aios/event_loop.h"
+#include "aios/operation_observer.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -105,6 +106,9 @@ size_t AsyncIoState::Close(CloseOptions options) {
   if (closed_) return 0;
   EventLoop& loop = *this->loop();
   loop.Enter();
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    TellClose(*observer);
+  }
   closed_ = true;
   connecting_ = false;
   ClearDeadline(kReadDeadline);
@@ -168,6 +172,21 @@ size_t AsyncIoState::Close(CloseOptions options) {
     operations = next;
   }
   return left;
+}
+
+void AsyncIoState::TellClose(OperationObserver& observer) const {
+  constexpr auto kSilent = OperationObserver::End::kSilent;
+  if (connecting_) {
+    observer.OnEnd(extras_.get(), kSilent, IoStatus::kAborted, 0);
+  }
+  if (input_kind_ != InputKind::kNone) {
+    observer.OnEnd(this, kSilent, IoStatus::kAborted, input_done_);
+  }
+  for (const OutputOperation* operation = output_first_; operation != nullptr;
+       operation = operation->next) {
+    observer.OnEnd(operation, kSilent, IoStatus::kAborted, operation->done);
+  }
+  observer.OnClose(this);
 }
 
 // ---- Errors of the caller.
@@ -395,19 +414,28 @@ void AsyncIoState::OnDue(uint8_t which) {
     // one attempt: what has arrived by now counts.
     Input();
     if (input_kind_ != InputKind::kNone && !input_ended_) {
+      TellTimeout(this, read_deadline_);
       CompleteInput(IoStatus::kTimeout);
     }
     return;
   }
   if (write_deadline_ > now) return;
   if (connecting_) {
+    TellTimeout(extras_.get(), write_deadline_);
     CompleteConnect(IoStatus::kTimeout);
     return;
   }
   OutputOperation* operation = output_active_;
   Output();
   if (output_active_ == operation && operation != nullptr) {
+    TellTimeout(operation, write_deadline_);
     FailOutput(IoStatus::kTimeout, Error());
+  }
+}
+
+void AsyncIoState::TellTimeout(const void* operation, Nanoseconds deadline) {
+  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+    observer->OnTimeout(operation, deadline);
   }
 }
 

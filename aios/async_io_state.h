@@ -39,6 +39,7 @@
 #include "aios/host_spec.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
+#include "aios/operation_observer.h"
 #include "aios/wait_state_collection.h"
 #include "aios/watcher.h"
 
@@ -394,6 +395,7 @@ class AsyncIoState final : private Watcher {
   void StartInput(InputKind kind, IoCallback& callback,
                   IoCallback* error_callback, const Timeout& timeout,
                   UserInfo& user_info);
+  void InputIsOver(OperationObserver::End end, IoStatus status, size_t count);
   void WaitForReadable();
   void Input();
   void InputToBuffer();
@@ -436,12 +438,15 @@ class AsyncIoState final : private Watcher {
   void SetDeadline(DueDeadline which, Nanoseconds timeout);
   void ClearDeadline(DueDeadline which);
 
+  void TellTimeout(const void* operation, Nanoseconds deadline);
+
   void UpdateInterest();
 
   // Callbacks.
   void Invoke(IoCallback& callback, IoCallback& unused,
               const IoResult& result) noexcept;
   void AfterCallback();
+  void TellClose(OperationObserver& observer) const;
 
   // Aborts and their like.
   bool Busy(Direction direction) const;

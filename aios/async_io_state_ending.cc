@@ -9,6 +9,7 @@
 #include "aios/async_io_state.h"
 #include "aios/event_loop.h"
 #include "aios/input_buffer.h"
+#include "aios/operation_observer.h"
 #include "aios/output_queue.h"
 #include "aios/state_extras.h"
 
@@ -133,6 +134,10 @@ void AsyncIoState::InterruptConnect(Ending& ending) {
   }
   ending.suppressed[0] = std::move(extras.connect_callback);
   connecting_ = false;
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnEnd(&extras, OperationObserver::End::kAbort, IoStatus::kAborted,
+                    0);
+  }
   ClearDeadline(kWriteDeadline);
   DropSocket();
   read_status_ = IoStatus::kAborted;
@@ -165,7 +170,8 @@ void AsyncIoState::InterruptInput(Ending& ending) {
     }
   }
   ending.checking = input_kind_ == InputKind::kReadWithChecking;
-  input_kind_ = InputKind::kNone;
+  InputIsOver(OperationObserver::End::kAbort, IoStatus::kAborted,
+              ending.result.count);
   read_status_ = IoStatus::kAborted;
   ending.result.status = IoStatus::kAborted;
   ending.result.interrupted = true;
@@ -180,6 +186,10 @@ void AsyncIoState::InterruptOutput(Ending& ending) {
   } else {
     output_active_ = operation->next;
     ClearDeadline(kWriteDeadline);
+  }
+  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+    observer->OnEnd(operation, OperationObserver::End::kAbort,
+                    IoStatus::kAborted, operation->done);
   }
   ending.suppressed[2] = std::move(operation->callback);
   ending.suppressed[3] = std::move(operation->error_callback);

@@ -10,6 +10,7 @@
 #include "aios/duration.h"
 #include "aios/event_loop.h"
 #include "aios/input_buffer.h"
+#include "aios/operation_observer.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -66,6 +67,18 @@ void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
   read_status_ = IoStatus::kOk;
   if (!input_broken_) read_error_ = 0;
   SetDeadline(kReadDeadline, read_timeout_);
+  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+    observer->OnStart(this, this, InputName(kind));
+  }
+}
+
+// The operation has ended: what follows is its last callback, or none.
+void AsyncIoState::InputIsOver(OperationObserver::End end, IoStatus status,
+                               size_t count) {
+  input_kind_ = InputKind::kNone;
+  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+    observer->OnEnd(this, end, status, count);
+  }
 }
 
 void AsyncIoState::WaitForReadable() {
@@ -114,8 +127,8 @@ absl::Status AsyncIoState::ReadWithChecking(IoCallback callback,
   }
   StartInput(kKind, callback, &options.error_callback, options.timeout,
              options.user_info);
-  if (input_buffer_ != nullptr) {
-    input_buffer_->old_length = 0;
+  if (input_buffer_ != nullptr) input_buffer_->old_length = 0;
+  if (BufferedDataLength() != 0) {
     CompleteInput(IoStatus::kOk);
   } else {
     WaitForReadable();
@@ -129,7 +142,7 @@ absl::Status AsyncIoState::WaitForInput(IoCallback callback,
   absl::Status status = CheckInput(kKind, callback, options.timeout);
   if (!status.ok()) return status;
   StartInput(kKind, callback, nullptr, options.timeout, options.user_info);
-  if (input_buffer_ != nullptr) {
+  if (BufferedDataLength() != 0) {
     CompleteInput(IoStatus::kOk);
   } else {
     WaitForReadable();
@@ -160,7 +173,7 @@ absl::Status AsyncIoState::ReceiveMessage(std::span<char> buffer,
       static_cast<void>(loop()->kernel().PeerAddress(handle(), &sender));
     }
   }
-  if (input_buffer_ != nullptr) {
+  if (BufferedDataLength() != 0) {
     input_done_ = TakeBuffered({input_data_, input_size_});
     CompleteInput(IoStatus::kOk);
   } else {
@@ -317,7 +330,8 @@ void AsyncIoState::RunInput(void* object) {
   if (state.input_kind_ == InputKind::kReadWithChecking) {
     state.RunChecking(callback, unused, result);
   } else {
-    state.input_kind_ = InputKind::kNone;
+    state.InputIsOver(OperationObserver::End::kCallback, result.status,
+                      result.count);
     state.Invoke(callback, unused, result);
   }
 }
@@ -326,7 +340,9 @@ void AsyncIoState::RunChecking(IoCallback& callback, IoCallback& unused,
                                const IoResult& result) noexcept {
   EventLoop& loop = *this->loop();
   // Any outcome but success ends the operation.
-  if (!result.ok()) input_kind_ = InputKind::kNone;
+  if (!result.ok()) {
+    InputIsOver(OperationObserver::End::kCallback, result.status, result.count);
+  }
   finished_ = !result.ok();
   may_discard_ = true;
   loop.BeginCallback(*this);
@@ -438,7 +454,7 @@ absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {
   may_discard_ = false;
   if (!finished_) {
     finished_ = true;
-    input_kind_ = InputKind::kNone;
+    InputIsOver(OperationObserver::End::kCallback, IoStatus::kOk, *left);
   }
   ReleaseInputBuffer();
   return left;

@@ -11,6 +11,7 @@
 #include "aios/duration.h"
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
+#include "aios/operation_observer.h"
 #include "aios/output_queue.h"
 #include "aios/state_extras.h"
 
@@ -168,6 +169,9 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
   output_last_ = operation;
   output_bytes_ += operation->size;
   ++output_length_;
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnStart(operation, this, OutputName(kind));
+  }
   if (output_active_ == nullptr) {
     output_active_ = operation;
     if (output_broken_) {
@@ -336,6 +340,10 @@ void AsyncIoState::RunOutput(void* object) {
   auto* operation = static_cast<OutputOperation*>(object);
   AsyncIoState& state = *operation->state;
   AIOS_DCHECK(operation == state.output_first_, "writes end in their order");
+  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
+    observer->OnEnd(operation, OperationObserver::End::kCallback,
+                    operation->status, operation->done);
+  }
   IoResult result;
   result.status = operation->status;
   result.error = operation->error;

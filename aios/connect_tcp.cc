@@ -7,6 +7,7 @@
 #include "aios/duration.h"
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
+#include "aios/operation_observer.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -64,6 +65,9 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
                            Error error) {
   state.Extras().connect_callback = std::move(callback);
   state.connecting_ = true;
+  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
+    observer->OnStart(state.extras_.get(), &state, "ConnectTcp");
+  }
   if (error.ok())
     error = state.loop()->kernel().Connect(state.handle(), target);
   if (error.code() == EINPROGRESS) {
@@ -119,6 +123,10 @@ void AsyncIoState::RunConnect(void* object) {
   IoCallback callback = std::move(state.extras_->connect_callback);
   IoCallback unused;
   IoResult result = state.extras_->connect_result;
+  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
+    observer->OnEnd(state.extras_.get(), OperationObserver::End::kCallback,
+                    result.status, 0);
+  }
   state.Invoke(callback, unused, result);
 }
 

@@ -23,6 +23,7 @@ EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
                      WaitStateCollectionOptions options)
     : collection_(collection),
       kernel_(kernel),
+      observer_(kernel.observer()),
       poller_(std::move(poller)),
       options_(std::move(options)) {
   driven_ = kernel_.Drive(*poller_, [this] { return Turn(); });

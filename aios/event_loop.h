@@ -169,6 +169,9 @@ class EventLoop {
     return running_ == &watcher;
   }
 
+  // Null almost always.
+  OperationObserver* observer() const { return observer_; }
+
   // ---- Pools.
 
   InputBufferPool& input_buffers() { return input_buffers_; }
@@ -210,6 +213,7 @@ class EventLoop {
 
   WaitStateCollection& collection_;
   Kernel& kernel_;
+  OperationObserver* const observer_;
   const std::unique_ptr<Poller> poller_;
   const WaitStateCollectionOptions options_;
 

@@ -70,6 +70,8 @@
 
 namespace aios {
 
+class OperationObserver;
+
 // A socket as its kernel names it: a file descriptor on real systems.
 using Handle = int;
 inline constexpr Handle kNoHandle = -1;
@@ -231,6 +233,10 @@ class Kernel {
                      absl::AnyInvocable<Nanoseconds()> /*turn*/) {
     return false;
   }
+
+  // Who is to be told of the operations of states on this kernel; null for
+  // nobody.
+  virtual OperationObserver* observer() { return nullptr; }
 };
 
 }  // namespace aios

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "aios/address.h"
 #include "aios/kernel.h"
+#include "sim/stream_check.h"
 
 namespace aios::sim {
 
@@ -35,6 +37,8 @@ struct Packet {
   uint64_t acknowledged = 0;
   uint64_t window = 0;
   std::vector<char> payload = {};
+  // Only with SYN: how the ends of a connection find their common check.
+  std::shared_ptr<ConnectionCheck> check = nullptr;
 
   // On the wire, headers included.
   size_t size() const {

@@ -266,7 +266,15 @@ SimKernel::SimKernel(Host& host)
     : host_(host),
       simulation_(host.simulation_),
       entity_(simulation_.next_subject_++),
-      base_(kFirstBase) {}
+      base_(kFirstBase) {
+  NewOracle();
+}
+
+void SimKernel::NewOracle() {
+  oracles_.push_back(std::make_unique<Oracle>(simulation_.trace_,
+                                              simulation_.now_, host_.index_,
+                                              simulation_.violations_));
+}
 
 SimKernel::~SimKernel() {
   for (SimPoller* poller : pollers_) poller->kernel_ = nullptr;
@@ -1106,6 +1114,8 @@ void SimKernel::Crash() {
   sockets_.clear();
   free_.clear();
   open_ = 0;
+  oracles_.back()->Retire();
+  NewOracle();
   base_ += kHandlesPerLife;
 }
 

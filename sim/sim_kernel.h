@@ -20,6 +20,7 @@
 #include "absl/functional/any_invocable.h"
 #include "aios/kernel.h"
 #include "sim/choice.h"
+#include "sim/oracle.h"
 #include "sim/packet.h"
 #include "sim/simulation.h"
 #include "sim/tcp.h"
@@ -136,6 +137,8 @@ class SimKernel final : public Kernel {
   void Wake(Poller& poller) override;
   bool Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) override;
 
+  OperationObserver* observer() override { return oracles_.back().get(); }
+
   // For peers in tests: closes with RST.
   void ResetConnection(Handle handle);
 
@@ -191,12 +194,17 @@ class SimKernel final : public Kernel {
   void OnUnreachable(const Packet& packet);
   void AnswerWithReset(const Packet& packet);
   Error SendDatagram(SimSocket& socket, const OutgoingDatagram& datagram);
+  void NewOracle();
+  const Oracle& oracle() const { return *oracles_.back(); }
   void Crash();
   std::string Describe() const;
 
   Host& host_;
   Simulation& simulation_;
   ChoiceEntity entity_;
+  // One for each life of the host: those of earlier ones may still be told of
+  // operations that ended with it.
+  std::vector<std::unique_ptr<Oracle>> oracles_;
   // Handles count from a base that no real descriptor reaches, and that no
   // earlier life of the host has used.
   Handle base_;

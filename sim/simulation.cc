@@ -190,6 +190,7 @@ Packet* Simulation::NewPacket() {
 
 void Simulation::FreePacket(Packet* packet) {
   if (packet->payload.capacity() > kPayloadKeptMax) packet->payload = {};
+  packet->check.reset();
   free_packets_.push_back(packet);
   --packets_in_flight_;
 }
@@ -600,6 +601,12 @@ RunResult Simulation::RunUntilIdle(RunLimits limits) {
   return result;
 }
 
+absl::Time Simulation::Realtime() const {
+  return current_host_ != nullptr
+             ? current_host_->Now()
+             : options_.start + absl::Nanoseconds(now_ - kStart);
+}
+
 Simulation* Simulation::Current() { return current; }
 
 // ---- Reports.
@@ -625,9 +632,16 @@ std::string Simulation::Report() const {
 std::string Simulation::Leftovers() const {
   std::string leftovers;
   for (const std::unique_ptr<Host>& host : hosts_) {
-    if (host->descriptors_open() == 0) continue;
-    absl::StrAppend(&leftovers, host->descriptors_open(),
-                    " descriptors are open; ", host->Report());
+    const Oracle& oracle = host->kernel_->oracle();
+    if (host->descriptors_open() != 0) {
+      absl::StrAppend(&leftovers, host->descriptors_open(),
+                      " descriptors are open; ", host->Report());
+    }
+    if (oracle.pending() != 0) {
+      absl::StrAppend(&leftovers, oracle.pending(),
+                      " operations have not ended:\n",
+                      oracle.DescribePending());
+    }
   }
   if (packets_in_flight_ != 0) {
     absl::StrAppend(&leftovers, packets_in_flight_, " packets in flight\n");
@@ -761,7 +775,8 @@ std::string Host::Report() const {
   return absl::StrCat("host \"", name_, "\" ", ipv4_.ToString(), " ",
                       ipv6_.ToString(), up_ ? "" : ", down",
                       paused_ ? ", paused" : "", ", ", kernel_->open_,
-                      " descriptors open\n", kernel_->Describe());
+                      " descriptors open\n", kernel_->Describe(),
+                      kernel_->oracle().DescribePending());
 }
 
 }  // namespace aios::sim

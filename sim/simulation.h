@@ -25,6 +25,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -188,6 +189,18 @@ class Simulation {
   // packets, timers. Empty when nothing is.
   std::string Leftovers() const;
 
+  // Broken promises, found by the built-in checks (see oracle.h); of aios, or
+  // of the simulator. The first ones only.
+  const std::vector<std::string>& violations() const { return violations_; }
+  void AddViolation(std::string text) {
+    if (violations_.size() < kViolationsMax) {
+      violations_.push_back(std::move(text));
+    }
+  }
+
+  // The realtime clock of the host whose code runs, or one without offset.
+  absl::Time Realtime() const;
+
   // The simulation that is running on this thread, and the host whose code
   // runs; null outside of one.
   static Simulation* Current();
@@ -300,6 +313,8 @@ class Simulation {
   std::array<FaultCount, static_cast<size_t>(Fault::kCount)> fault_counts_ = {};
   Host* current_host_ = nullptr;
   std::string livelock_;
+  static constexpr size_t kViolationsMax = 100;
+  std::vector<std::string> violations_;
 };
 
 // One machine of the simulation.

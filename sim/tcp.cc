@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "sim/sim_kernel.h"
 #include "sim/simulation.h"
 
@@ -71,6 +72,7 @@ void TcpEndpoint::Emit(uint8_t flags, uint64_t sequence, size_t offset,
   packet->window = Window();
   packet->payload.resize(length);
   if (length != 0) sent_.Copy(offset, packet->payload);
+  if (flags == Packet::kSyn) packet->check = check_;
   if ((flags & Packet::kAck) != 0) {
     window_told_ = expected_ + packet->window;
     unacknowledged_segments_ = 0;
@@ -153,6 +155,8 @@ void TcpEndpoint::StartRetransmitTimer() {
 // ---- The program's side.
 
 void TcpEndpoint::Connect() {
+  connector_ = true;
+  check_ = std::make_shared<ConnectionCheck>();
   phase_ = Phase::kSynSent;
   timeout_ = kFirstTimeout;
   measured_since_ = kernel_.simulation_.now_;
@@ -169,6 +173,7 @@ Transfer TcpEndpoint::Receive(std::span<char> buffer, bool peek,
     received_.Copy(0, buffer.first(count));
     if (peek) return {.count = count};
     received_.Consume(count);
+    CheckRead(buffer.first(count));
     // The peer hears of the room when there is enough of it to be worth a
     // packet.
     uint64_t end = expected_ + Window();
@@ -181,7 +186,11 @@ Transfer TcpEndpoint::Receive(std::span<char> buffer, bool peek,
     return {.count = count};
   }
   if (!error_.ok()) return {.error = TakeError()};
-  if (fin_received_ || reset_ || input_shut_) return {};
+  if (fin_received_) {
+    CheckEnd();
+    return {};
+  }
+  if (reset_ || input_shut_) return {};
   if (phase_ == Phase::kDead) return {};
   return {.error = Error(EAGAIN)};
 }
@@ -200,6 +209,9 @@ Transfer TcpEndpoint::Send(std::span<const ConstBuffer> buffers,
   for (const ConstBuffer& buffer : buffers) {
     size_t taken = std::min(buffer.size, room - count);
     sent_.Append({buffer.data, taken});
+    if (check_ != nullptr && taken != 0) {
+      (connector_ ? check_->forth : check_->back).Written({buffer.data, taken});
+    }
     count += taken;
     if (count == room) break;
   }
@@ -293,6 +305,7 @@ bool TcpEndpoint::writable() const {
 
 void TcpEndpoint::Open(const Packet& syn) {
   phase_ = Phase::kSynReceived;
+  check_ = syn.check;
   timeout_ = kFirstTimeout;
   expected_ = syn.sequence + 1;
   peer_window_ = syn.window;
@@ -526,6 +539,29 @@ void TcpEndpoint::MaybeFinish() {
 
 void TcpEndpoint::Notify() {
   if (socket != nullptr) kernel_.Notify(*socket);
+}
+
+void TcpEndpoint::CheckRead(std::span<const char> bytes) {
+  if (check_ == nullptr ||
+      (connector_ ? check_->back : check_->forth).Read(bytes)) {
+    return;
+  }
+  kernel_.simulation_.AddViolation(
+      absl::StrCat("I4: connection ", id_, " on host \"", kernel_.host_.name_,
+                   "\" has read bytes that its peer did not write there"));
+  check_ = nullptr;
+}
+
+void TcpEndpoint::CheckEnd() {
+  if (check_ == nullptr ||
+      (connector_ ? check_->back : check_->forth).Complete()) {
+    return;
+  }
+  kernel_.simulation_.AddViolation(
+      absl::StrCat("I4: connection ", id_, " on host \"", kernel_.host_.name_,
+                   "\" is at its end, but not all that its peer wrote has "
+                   "been read"));
+  check_ = nullptr;
 }
 
 void TcpEndpoint::Die() {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "sim/choice.h"
 #include "sim/packet.h"
 #include "sim/stream_buffer.h"
+#include "sim/stream_check.h"
 
 namespace aios::sim {
 
@@ -107,6 +109,8 @@ class TcpEndpoint {
   void Establish();
   void MeasureRoundTrip();
   void Notify();
+  void CheckRead(std::span<const char> bytes);
+  void CheckEnd();
   void Die();
   void MaybeFinish();
   void TimerChanged();
@@ -142,6 +146,10 @@ class TcpEndpoint {
   bool fin_received_ = false;     // and everything before it
   bool input_shut_ = false;
   int unacknowledged_segments_ = 0;
+
+  // What this end writes and reads; null before the peer is known.
+  std::shared_ptr<ConnectionCheck> check_;
+  bool connector_ = false;
 
   Error error_;
   bool reset_ = false;  // by the peer

@@ -96,6 +96,7 @@ class KernelDecorator : public Kernel {
   bool Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) override {
     return base_.Drive(poller, std::move(turn));
   }
+  OperationObserver* observer() override { return base_.observer(); }
 
  protected:
   Kernel& base() { return base_; }

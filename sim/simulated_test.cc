@@ -1,0 +1,90 @@
+#include "sim/simulated_test.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+namespace aios::sim {
+
+namespace {
+
+std::string ReplayCommand(uint64_t seed) {
+  const testing::TestInfo* test =
+      testing::UnitTest::GetInstance()->current_test_info();
+  std::string filter = absl::StrCat(test->test_suite_name(), ".", test->name());
+  const char* target = std::getenv("TEST_TARGET");
+  if (target != nullptr) {
+    return absl::StrCat("bazel test ", target,
+                        " --test_env=AIOS_SIM_SEEDS=", seed,
+                        " --test_filter=", filter, " --test_output=all");
+  }
+  return absl::StrCat("AIOS_SIM_SEEDS=", seed, " ",
+                      testing::internal::GetArgvs().empty()
+                          ? "TEST"
+                          : testing::internal::GetArgvs()[0],
+                      " --gtest_filter=", filter);
+}
+
+bool Failed() { return testing::Test::HasFailure(); }
+
+// Runs the body once; the hash of its trace.
+uint64_t RunOnce(const std::function<void(Simulation&)>& body, uint64_t seed) {
+  Simulation simulation({.seed = seed});
+  body(simulation);
+  for (const std::string& violation : simulation.violations()) {
+    ADD_FAILURE() << violation;
+  }
+  if (!Failed()) {
+    std::string leftovers = simulation.Leftovers();
+    EXPECT_EQ(leftovers, "") << "at the end of the test these are left";
+  }
+  if (Failed()) {
+    std::printf("seed %llu failed; replay it with\n  %s\n%s",
+                static_cast<unsigned long long>(seed),
+                ReplayCommand(seed).c_str(), simulation.Report().c_str());
+  }
+  return simulation.trace_hash();
+}
+
+}  // namespace
+
+bool ParseSeedRange(std::string_view text, SeedRange* range) {
+  size_t dots = text.find("..");
+  std::string first(text.substr(0, dots));
+  std::string last(dots == text.npos ? text : text.substr(dots + 2));
+  SeedRange parsed;
+  if (!absl::SimpleAtoi(first, &parsed.first) ||
+      !absl::SimpleAtoi(last, &parsed.last) || parsed.last < parsed.first) {
+    return false;
+  }
+  *range = parsed;
+  return true;
+}
+
+void RunSimulated(const std::function<void(Simulation&)>& body,
+                  SeedRange default_seeds) {
+  SeedRange seeds = default_seeds;
+  if (const char* text = std::getenv("AIOS_SIM_SEEDS")) {
+    ASSERT_TRUE(ParseSeedRange(text, &seeds))
+        << "AIOS_SIM_SEEDS is \"" << text
+        << "\"; it must be a seed such as 7, or a range such as 1..1000";
+  }
+  for (uint64_t seed = seeds.first;; ++seed) {
+    uint64_t hash = RunOnce(body, seed);
+    if (Failed()) return;
+    if (seed == seeds.first) {
+      EXPECT_EQ(hash, RunOnce(body, seed))
+          << "seed " << seed
+          << " gave another trace the second time: something in the test does "
+             "not follow from the seed";
+      if (Failed()) return;
+    }
+    if (seed == seeds.last) break;
+  }
+}
+
+}  // namespace aios::sim
