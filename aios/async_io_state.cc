@@ -158,6 +158,9 @@ size_t AsyncIoState::Close(CloseOptions options) {
     if (options.keep_alive) {
       loop.kernel().Release(handle);
     } else if (close_object != nullptr) {
+      // Its own code closes the socket, which is to be as it was; and the
+      // kernel must forget it, for its number comes back.
+      loop.kernel().Release(handle);
       close_object(object);
     } else {
       loop.kernel().Close(handle);
