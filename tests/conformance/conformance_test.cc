@@ -129,8 +129,24 @@ const Call& Recorder::last() const {
   return log_->calls.back();
 }
 
+void HandleLedger::After(KernelCall call, Handle /*handle*/, Error error) {
+  switch (call) {
+    case KernelCall::kOpen:
+    case KernelCall::kAccept:
+    case KernelCall::kAdopt:
+      if (error.ok()) ++handles_;
+      break;
+    case KernelCall::kClose:
+    case KernelCall::kRelease:
+      --handles_;
+      break;
+    default:
+      break;
+  }
+}
+
 Conformance::Conformance(const KernelParam& param)
-    : world_(param.make_world()) {
+    : world_(param.make_world()), ledger_(world_->kernel()) {
   RemakeCollection({.name = "test"});
 }
 
@@ -141,6 +157,7 @@ Conformance::~Conformance() {
         << "states or handles that were destroyed are still in the collection";
   }
   collection_.reset();
+  EXPECT_EQ(ledger_.handles(), 0) << "handles taken and not given back";
   for (const std::shared_ptr<Recorder::Log>& log : logs_) {
     EXPECT_EQ(log->alive, 0) << log->name << ": callbacks were left behind";
   }
@@ -184,11 +201,12 @@ void Conformance::Loop() {
   in_loop_ = false;
 }
 
-bool Conformance::RunUntil(absl::FunctionRef<bool()> condition) {
+bool Conformance::RunUntil(absl::FunctionRef<bool()> condition,
+                           absl::Duration wait) {
   Nanoseconds start = Now();
   while (!condition()) {
     if (Now() - start > kGuard) return false;
-    Turn();
+    Turn(wait);
   }
   return true;
 }
@@ -249,44 +267,48 @@ std::unique_ptr<AsyncIoState> Conformance::MakeUdp(Family family,
 PeerRead Conformance::ReadFromPeer(TcpPeer& peer, size_t size) {
   PeerRead read;
   std::string buffer(65536, '\0');
-  bool done = RunUntil([&] {
-    // As much as there is, so that a turn without progress is a wait.
-    while (read.bytes.size() < size && !read.end && read.error.ok()) {
-      Transfer transfer = peer.TryReceive(std::span<char>(buffer).first(
-          std::min(buffer.size(), size - read.bytes.size())));
-      if (transfer.error.code() == EAGAIN) {
-        // The collection may have nothing to do until the peer has read: look
-        // again soon.
-        Turn(absl::Milliseconds(1));
-        return false;
-      }
-      if (!transfer.error.ok()) {
-        read.error = transfer.error;
-      } else if (transfer.count == 0) {
-        read.end = true;
-      } else {
-        read.bytes.append(buffer, 0, transfer.count);
-      }
-    }
-    return true;
-  });
+  bool done = RunUntil(
+      [&] {
+        // As much as there is, so that a turn without progress is a wait.
+        while (read.bytes.size() < size && !read.end && read.error.ok()) {
+          Transfer transfer = peer.TryReceive(std::span<char>(buffer).first(
+              std::min(buffer.size(), size - read.bytes.size())));
+          if (transfer.error.code() == EAGAIN) {
+            // The collection may have nothing to do until the peer has read:
+            // look again soon.
+            Turn(absl::Milliseconds(1));
+            return false;
+          }
+          if (!transfer.error.ok()) {
+            read.error = transfer.error;
+          } else if (transfer.count == 0) {
+            read.end = true;
+          } else {
+            read.bytes.append(buffer, 0, transfer.count);
+          }
+        }
+        return true;
+      },
+      absl::ZeroDuration());
   EXPECT_TRUE(done) << "the peer got " << read.bytes.size() << " bytes";
   return read;
 }
 
 void Conformance::SendFromPeer(TcpPeer& peer, std::string_view bytes) {
-  bool done = RunUntil([&] {
-    Transfer transfer = peer.TrySend(bytes);
-    if (transfer.error.ok()) {
-      bytes.remove_prefix(transfer.count);
-    } else if (transfer.error.code() != EAGAIN) {
-      ADD_FAILURE() << transfer.error.Message();
-      return true;
-    }
-    if (bytes.empty()) return true;
-    Turn(absl::Milliseconds(1));
-    return false;
-  });
+  bool done = RunUntil(
+      [&] {
+        Transfer transfer = peer.TrySend(bytes);
+        if (transfer.error.ok()) {
+          bytes.remove_prefix(transfer.count);
+        } else if (transfer.error.code() != EAGAIN) {
+          ADD_FAILURE() << transfer.error.Message();
+          return true;
+        }
+        if (bytes.empty()) return true;
+        Turn(absl::Milliseconds(1));
+        return false;
+      },
+      absl::ZeroDuration());
   EXPECT_TRUE(done) << bytes.size() << " bytes could not be sent";
 }
 

@@ -10,6 +10,7 @@
 #ifndef AIOS_TESTS_CONFORMANCE_CONFORMANCE_TEST_H_
 #define AIOS_TESTS_CONFORMANCE_CONFORMANCE_TEST_H_
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <initializer_list>
@@ -28,6 +29,7 @@
 #include "absl/time/time.h"
 #include "aios/aios.h"
 #include "gtest/gtest.h"
+#include "tests/support/kernel_decorator.h"
 #include "tests/support/kernels.h"
 #include "tests/support/print.h"
 #include "tests/support/test_world.h"
@@ -146,13 +148,28 @@ struct Channel {
 // Long enough for anything that is going to happen by itself to have happened.
 inline constexpr absl::Duration kQuiet = absl::Milliseconds(5);
 
+// Counts the handles that aios has, so that none is left behind or given back
+// twice.
+class HandleLedger final : public KernelDecorator {
+ public:
+  using KernelDecorator::KernelDecorator;
+  int handles() const { return handles_; }
+
+ protected:
+  void After(KernelCall call, Handle handle, Error error) override;
+
+ private:
+  std::atomic<int> handles_ = 0;
+};
+
 class Conformance {
  public:
   explicit Conformance(const KernelParam& param);
   virtual ~Conformance();
 
   TestWorld& world() { return *world_; }
-  Kernel& kernel() { return world_->kernel(); }
+  // The world's, with a look at each handle that aios takes and gives back.
+  Kernel& kernel() { return ledger_; }
   WaitStateCollection& collection() { return *collection_; }
   Nanoseconds Now() { return kernel().Now(); }
   absl::Duration Since(Nanoseconds start) {
@@ -173,8 +190,10 @@ class Conformance {
   // `WaitStateCollection::Loop`, in which callbacks may run.
   void Loop();
   // Takes turns until `condition` holds. False when it did not become true
-  // within the guard time.
-  [[nodiscard]] bool RunUntil(absl::FunctionRef<bool()> condition);
+  // within the guard time. A `condition` that takes turns of its own, or makes
+  // work for the next one, gives a `wait` of zero.
+  [[nodiscard]] bool RunUntil(absl::FunctionRef<bool()> condition,
+                              absl::Duration wait = absl::Milliseconds(50));
   // The same until the recorder was called.
   [[nodiscard]] bool RunUntil(const Recorder& recorder) {
     return RunUntil([&] { return recorder.called(); });
@@ -208,6 +227,7 @@ class Conformance {
   friend class Recorder;
 
   const std::unique_ptr<TestWorld> world_;
+  HandleLedger ledger_;
   std::unique_ptr<WaitStateCollection> collection_;
   // Set while `Call` or `Loop` is running: callbacks may run.
   bool in_loop_ = false;

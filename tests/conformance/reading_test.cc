@@ -1100,11 +1100,13 @@ struct ClosingStream {
   Handle native_handle() { return handle; }
   void close() {
     ++closes;
+    blocking_at_close = world.IsBlocking(handle);
     world.DirectClose(handle);
   }
   TestWorld& world;
   Handle handle;
   int closes = 0;
+  bool blocking_at_close = false;
 };
 
 TEST_P(ReadingTest, StateOnAStreamObjectWithoutClose) {
@@ -1161,6 +1163,29 @@ TEST_P(ReadingTest, StateOnAStreamObjectWithCloseLetsItClose) {
     }
     EXPECT_TRUE(pair.peer->ReceiveAll().end);
   }
+}
+
+TEST_P(ReadingTest, StreamObjectClosesItsSocketInTheModeItGaveIt) {
+  TcpPair pair = world().RawSocketPair(Family::kIpv4);
+  std::unique_ptr<TcpListenerPeer> listener = world().Listen(Family::kIpv4);
+  world().SetBlocking(pair.handle, false);
+  ClosingStream stream(world(), pair.handle);
+  absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
+      CreateAsyncIoState(collection(), stream);
+  ASSERT_OK(state);
+  state->reset();
+  EXPECT_FALSE(stream.blocking_at_close);
+  // The next socket of that number is another one.
+  Recorder connect(*this, "connect");
+  state = ConnectTcp(collection(), listener->address().ip(),
+                     listener->address().port(), connect.Callback());
+  ASSERT_OK(state);
+  ASSERT_TRUE(RunUntil(connect));
+  ASSERT_TRUE(connect.last().status == IoStatus::kOk);
+  Handle handle = (*state)->handle();
+  (*state)->Close({.keep_alive = true});
+  EXPECT_TRUE(world().IsBlocking(handle));
+  world().DirectClose(handle);
 }
 
 TEST_P(ReadingTest, RefusedStreamObjectIsNotClosed) {

@@ -304,11 +304,13 @@ TEST_P(TimeoutTest, ReadBufferMeasuresTheWholeOperation) {
   ASSERT_OK(channel.state->ReadBuffer(buffer, read.Callback(),
                                       {.timeout = absl::Milliseconds(10)}));
   size_t sent = 0;
-  ASSERT_TRUE(RunUntil([&] {
-    if (!read.called() && channel.peer->TrySend("x").error.ok()) ++sent;
-    Turn(absl::Milliseconds(1));
-    return read.called();
-  }));
+  ASSERT_TRUE(RunUntil(
+      [&] {
+        if (!read.called() && channel.peer->TrySend("x").error.ok()) ++sent;
+        Turn(absl::Milliseconds(1));
+        return read.called();
+      },
+      absl::ZeroDuration()));
   EXPECT_EQ(read.last().status, IoStatus::kTimeout);
   EXPECT_GE(Since(start), absl::Milliseconds(10));
   EXPECT_GT(read.last().count, 0u);

@@ -59,15 +59,17 @@ TEST_P(WritingTest, Line20_MegabytesAgainstASlowReaderAreWrittenCompletely) {
     // The reader takes a sip now and then, and not before the buffers are full.
     RunFor(absl::Milliseconds(2));
     EXPECT_FALSE(write.called());
-    ASSERT_TRUE(RunUntil([&] {
-      Transfer transfer = channel.peer->TryReceive(buffer);
-      if (transfer.error.ok()) {
-        read.bytes.append(buffer, 0, transfer.count);
-      } else {
-        Turn(absl::Milliseconds(1));
-      }
-      return read.bytes.size() >= data.size();
-    }));
+    ASSERT_TRUE(RunUntil(
+        [&] {
+          Transfer transfer = channel.peer->TryReceive(buffer);
+          if (transfer.error.ok()) {
+            read.bytes.append(buffer, 0, transfer.count);
+          } else {
+            Turn(absl::Milliseconds(1));
+          }
+          return read.bytes.size() >= data.size();
+        },
+        absl::ZeroDuration()));
     ASSERT_TRUE(RunUntil(write));
     EXPECT_EQ(write.last().status, IoStatus::kOk);
     EXPECT_EQ(write.last().count, data.size());
