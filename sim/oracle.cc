@@ -41,6 +41,10 @@ void Oracle::OnStart(const void* operation, const void* state,
   }
   trace_.Add(now_, What::kOperationStarted, host_, started.number,
              std::strlen(kind));
+  if (recording_ != nullptr) {
+    recording_->OnStart(host_, started.number, state, kind, IsOutput(kind),
+                        now_);
+  }
 }
 
 void Oracle::OnEnd(const void* operation, End end, IoStatus status,
@@ -57,6 +61,9 @@ void Oracle::OnEnd(const void* operation, End end, IoStatus status,
   trace_.Add(now_, What::kOperationEnded, host_, ended.number,
              static_cast<uint64_t>(end) * 16 + static_cast<uint64_t>(status),
              count);
+  if (recording_ != nullptr) {
+    recording_->OnEnd(host_, ended.number, end, status, count, now_);
+  }
   State& state = states_[ended.state];
   --state.pending;
   if (IsOutput(ended.kind)) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "aios/io_result.h"
 #include "aios/kernel.h"
 #include "aios/operation_observer.h"
+#include "sim/recording.h"
 #include "sim/trace.h"
 
 namespace aios::sim {
@@ -32,8 +34,13 @@ class Oracle final : public OperationObserver {
  public:
   // All must outlive the oracle.
   Oracle(Trace& trace, const Nanoseconds& now, uint32_t host,
-         std::vector<std::string>& violations)
-      : trace_(trace), now_(now), host_(host), violations_(violations) {}
+         std::vector<std::string>& violations,
+         const std::unique_ptr<Recording>& recording)
+      : trace_(trace),
+        now_(now),
+        host_(host),
+        violations_(violations),
+        recording_(recording) {}
 
   void OnStart(const void* operation, const void* state,
                const char* kind) override;
@@ -64,6 +71,8 @@ class Oracle final : public OperationObserver {
   const Nanoseconds& now_;
   const uint32_t host_;
   std::vector<std::string>& violations_;
+  // The simulation's; null as long as it has none.
+  const std::unique_ptr<Recording>& recording_;
   bool retired_ = false;
   uint64_t next_number_ = 1;
   struct State {

@@ -271,9 +271,9 @@ SimKernel::SimKernel(Host& host)
 }
 
 void SimKernel::NewOracle() {
-  oracles_.push_back(std::make_unique<Oracle>(simulation_.trace_,
-                                              simulation_.now_, host_.index_,
-                                              simulation_.violations_));
+  oracles_.push_back(std::make_unique<Oracle>(
+      simulation_.trace_, simulation_.now_, host_.index_,
+      simulation_.violations_, simulation_.recording_));
 }
 
 SimKernel::~SimKernel() {

@@ -199,6 +199,7 @@ void Simulation::Drop(Packet* packet, Fault fault) {
   trace_.Add(now_, What::kPacketDropped, packet->from, packet->id,
              static_cast<uint64_t>(fault));
   CountFault(fault, true);
+  if (recording_ != nullptr) recording_->OnDrop(*packet, fault, now_);
   FreePacket(packet);
 }
 
@@ -277,7 +278,11 @@ Nanoseconds Simulation::DrawLatency(Link& link) {
 void Simulation::Send(Packet* packet) {
   trace_.Add(now_, What::kPacketSent, packet->from, packet->id,
              packet->sequence, packet->size() * 16 + packet->flags);
+  if (recording_ != nullptr) recording_->OnSend(*packet, now_);
   if (packet->to == kNowhere) {
+    if (recording_ != nullptr) {
+      recording_->OnDrop(*packet, Fault::kCount, now_);
+    }
     trace_.Add(now_, What::kPacketDropped, packet->from, packet->id,
                ~uint64_t{0});
     FreePacket(packet);
@@ -310,6 +315,7 @@ void Simulation::Send(Packet* packet) {
     *copy = *packet;
     copy->id = id;
     trace_.Add(now_, What::kPacketDuplicated, packet->from, packet->id, id);
+    if (recording_ != nullptr) recording_->OnSend(*copy, now_);
     CountFault(Fault::kDuplication, true);
     Route(packet);
     Route(copy);
@@ -374,6 +380,7 @@ void Simulation::Deliver(Packet* packet) {
   }
   trace_.Add(now_, What::kPacketDelivered, packet->to, packet->id,
              packet->sequence, packet->size() * 16 + packet->flags);
+  if (recording_ != nullptr) recording_->OnArrival(*packet, now_);
   host.kernel_->OnPacket(*packet);
   FreePacket(packet);
 }
@@ -601,6 +608,14 @@ RunResult Simulation::RunUntilIdle(RunLimits limits) {
   return result;
 }
 
+void Simulation::StartRecording() {
+  if (recording_ != nullptr) return;
+  recording_ = std::make_unique<Recording>();
+  for (const std::unique_ptr<Host>& host : hosts_) {
+    recording_->AddHost(host->name_);
+  }
+}
+
 absl::Time Simulation::Realtime() const {
   return current_host_ != nullptr
              ? current_host_->Now()
@@ -676,6 +691,7 @@ Host& Simulation::AddHost(std::string_view name, HostOptions options) {
     owners_[OwnerKey(address)] = host.get();
   }
   hosts_.push_back(std::move(host));
+  if (recording_ != nullptr) recording_->AddHost(name);
   return *hosts_.back();
 }
 
@@ -713,6 +729,7 @@ Kernel& Host::kernel() { return *kernel_; }
 void Host::Pause() {
   if (paused_) return;
   paused_ = true;
+  simulation_.Mark(index_, "pause");
   simulation_.trace_.Add(simulation_.now_, What::kPause, index_, 0);
   simulation_.CountFault(Fault::kPause, false);
 }
@@ -720,6 +737,7 @@ void Host::Pause() {
 void Host::Resume() {
   if (!paused_) return;
   paused_ = false;
+  simulation_.Mark(index_, "resume");
   simulation_.trace_.Add(simulation_.now_, What::kResume, index_, 0);
   for (SimPoller* poller : kernel_->pollers_) {
     if (std::exchange(poller->turn_put_off_, false)) {
@@ -732,6 +750,7 @@ void Host::Crash() {
   if (!up_) return;
   bool effective = kernel_->open_ != 0;
   up_ = false;
+  simulation_.Mark(index_, "crash");
   paused_ = false;
   simulation_.trace_.Add(simulation_.now_, What::kCrash, index_, 0);
   simulation_.CountFault(Fault::kCrash, effective);
@@ -741,6 +760,7 @@ void Host::Crash() {
 void Host::Restart() {
   if (up_) return;
   up_ = true;
+  simulation_.Mark(index_, "restart");
   simulation_.trace_.Add(simulation_.now_, What::kRestart, index_, 0);
 }
 

@@ -36,6 +36,7 @@
 #include "sim/choice.h"
 #include "sim/network_options.h"
 #include "sim/packet.h"
+#include "sim/recording.h"
 #include "sim/trace.h"
 
 namespace aios::sim {
@@ -189,6 +190,12 @@ class Simulation {
   // packets, timers. Empty when nothing is.
   std::string Leftovers() const;
 
+  // Keeps packets, operations and faults from now on, for the exports:
+  // diagram.h, pcapng.h, perfetto.h.
+  void StartRecording();
+  // Null before that.
+  const Recording* recording() const { return recording_.get(); }
+
   // Broken promises, found by the built-in checks (see oracle.h); of aios, or
   // of the simulator. The first ones only.
   const std::vector<std::string>& violations() const { return violations_; }
@@ -312,7 +319,12 @@ class Simulation {
   std::vector<Packet*> free_packets_;
   std::array<FaultCount, static_cast<size_t>(Fault::kCount)> fault_counts_ = {};
   Host* current_host_ = nullptr;
+  void Mark(uint32_t host, std::string_view text) {
+    if (recording_ != nullptr) recording_->OnMark(host, text, now_);
+  }
+
   std::string livelock_;
+  std::unique_ptr<Recording> recording_;
   static constexpr size_t kViolationsMax = 100;
   std::vector<std::string> violations_;
 };

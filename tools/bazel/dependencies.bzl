@@ -41,3 +41,8 @@ def aios_dependencies():
         debian = ["libc-ares-dev"],
         targets = {":ares": "libcares"},
     )
+    _system(
+        "com_github_nlohmann_json",
+        debian = ["nlohmann-json3-dev"],
+        targets = {":json": "nlohmann_json"},
+    )

@@ -1,0 +1,18 @@
+// A run in the trace event format, for Perfetto and chrome://tracing.
+
+#ifndef AIOS_SIM_PERFETTO_H_
+#define AIOS_SIM_PERFETTO_H_
+
+#include <string>
+
+#include "sim/recording.h"
+
+namespace aios::sim {
+
+// JSON: hosts as processes, states as threads, operations and packets as
+// slices, with virtual time.
+std::string ToPerfetto(const Recording& recording);
+
+}  // namespace aios::sim
+
+#endif  // AIOS_SIM_PERFETTO_H_
