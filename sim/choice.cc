@@ -31,6 +31,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(Site::kCount)>
         "initial_sequence",
         "random_bytes",
         "user",
+        "interrupt_time",
 };
 
 }  // namespace

@@ -45,8 +45,9 @@ enum class Site : uint8_t {
   kErrnoValue,      // how
   kEphemeralPort,   // where the search for a free port starts
   kInitialSequence,
-  kRandomBytes,  // what libraries draw from the system
-  kUser,         // for tests: Simulation::Choose
+  kRandomBytes,    // what libraries draw from the system
+  kUser,           // for tests: Simulation::Choose
+  kInterruptTime,  // when a wait returns early
   kCount,
 };
 

@@ -44,8 +44,8 @@ struct LinkOptions {
   // Of packets waiting for the link; beyond it they are dropped. Only with
   // `bits_per_second`.
   size_t queue_bytes_max = 256 * 1024;
-  // The largest packet, headers of 40 bytes included. Larger datagrams are
-  // dropped; streams are cut to fit.
+  // The largest packet, headers of 40 bytes included. Larger datagrams travel
+  // in fragments, and are lost with any of them; streams are cut to fit.
   size_t mtu_bytes = 1500;
 };
 

@@ -36,6 +36,11 @@ struct Packet {
   uint64_t sequence = 0;
   uint64_t acknowledged = 0;
   uint64_t window = 0;
+  // TCP: the ends of the connection, unique in a simulation; 0 where the sender
+  // knows none. They tell a connection from an earlier one of the same
+  // addresses, for which real ones have random sequence numbers.
+  uint64_t source_end = 0;
+  uint64_t target_end = 0;
   std::vector<char> payload = {};
   // Only with SYN: how the ends of a connection find their common check.
   std::shared_ptr<ConnectionCheck> check = nullptr;

@@ -5,14 +5,17 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "aios/check.h"
+#include "aios/duration.h"
 
 namespace aios::sim {
 
 namespace {
 
 constexpr Handle kFirstBase = 1'000'000;
-constexpr Handle kHandlesPerLife = 1'000'000;
+// What a call that does not sleep takes, where nothing else lets time pass.
+constexpr Nanoseconds kCallTime = 1'000;
+// The longest that a wait is not interrupted where calls are interrupted.
+constexpr Nanoseconds kSignalsMax = 1'000'000;
 constexpr size_t kBacklogMax = 4096;
 constexpr size_t kDatagramMax = 65507;
 constexpr size_t kDatagramBytesMax = 212'992;
@@ -30,14 +33,26 @@ bool IsLoopback(const IpAddress& address) {
                            : address.is_loopback();
 }
 
+// An address to bind to.
+struct Claim {
+  IpAddress ip;
+  bool ipv6_only;
+};
+
+Claim ClaimOf(const SimSocket& socket) {
+  return {Unmapped(socket.local.ip()), socket.ipv6_only};
+}
+
 // Whether packets for one address may be meant for the other.
-bool Overlap(const SimSocket& a, const SimSocket& b) {
-  IpAddress x = Unmapped(a.local.ip());
-  IpAddress y = Unmapped(b.local.ip());
-  bool x_both = x.is_ipv6() && x.is_any() && !a.ipv6_only;
-  bool y_both = y.is_ipv6() && y.is_any() && !b.ipv6_only;
-  if (x.family() != y.family()) return x.is_ipv4() ? y_both : x_both;
-  return x.is_any() || y.is_any() || x == y;
+bool Overlap(const Claim& x, const Claim& y) {
+  bool x_both = x.ip.is_ipv6() && x.ip.is_any() && !x.ipv6_only;
+  bool y_both = y.ip.is_ipv6() && y.ip.is_any() && !y.ipv6_only;
+  if (x.ip.family() != y.ip.family()) return x.ip.is_ipv4() ? y_both : x_both;
+  return x.ip.is_any() || y.ip.is_any() || x.ip == y.ip;
+}
+
+bool Has(const SimSocket& socket, SocketOption option) {
+  return socket.options[static_cast<size_t>(option)];
 }
 
 // Whether a socket bound to `local` receives what is sent to `target`; more for
@@ -59,35 +74,37 @@ SimPoller::SimPoller(SimKernel& kernel, uint64_t id)
 
 SimPoller::~SimPoller() {
   if (kernel_ == nullptr) return;
-  for (const std::unique_ptr<SimSocket>& socket : kernel_->sockets_) {
-    if (socket != nullptr && socket->poller == this) {
-      socket->poller = nullptr;
-      socket->listed = false;
-    }
+  for (const std::shared_ptr<SimSocket>& socket : kernel_->sockets_) {
+    if (socket == nullptr) continue;
+    std::erase_if(socket->watches, [this](const std::unique_ptr<Watch>& watch) {
+      return watch->poller == this;
+    });
   }
+  kernel_->simulation_.Forget(*this);
   std::erase(kernel_->pollers_, this);
-  kernel_->simulation_.pollers_.erase(id_);
   --kernel_->open_;
 }
 
-void SimPoller::List(SimSocket& socket) {
-  if (socket.listed) return;
-  socket.listed = true;
-  ready_.push_back(&socket);
+void SimPoller::List(Watch& watch) {
+  if (watch.listed) return;
+  watch.listed = true;
+  ready_.push_back(&watch);
 }
 
-void SimPoller::Unlist(SimSocket& socket) {
-  if (!socket.listed) return;
-  socket.listed = false;
-  *std::find(ready_.begin(), ready_.end(), &socket) = nullptr;
+void SimPoller::Unlist(Watch& watch) {
+  if (!watch.listed) return;
+  watch.listed = false;
+  *std::find(ready_.begin(), ready_.end(), &watch) = nullptr;
 }
 
 bool SimPoller::AnyReady() {
-  for (SimSocket*& socket : ready_) {
-    if (socket == nullptr) continue;
-    if ((kernel_->ReadinessOf(*socket) & socket->interest) != 0) return true;
-    socket->listed = false;
-    socket = nullptr;
+  for (Watch*& watch : ready_) {
+    if (watch == nullptr) continue;
+    if ((kernel_->ReadinessOf(*watch->socket) & watch->interest) != 0) {
+      return true;
+    }
+    watch->listed = false;
+    watch = nullptr;
   }
   ready_.clear();
   return false;
@@ -95,9 +112,11 @@ bool SimPoller::AnyReady() {
 
 void SimPoller::TurnAt(Nanoseconds time) {
   if (!turn_ || turn_at_ <= time) return;
+  Simulation& simulation = kernel_->simulation_;
+  if (turn_event_ != kNoEvent) simulation.events_.Remove(turn_event_);
   turn_at_ = time;
-  kernel_->simulation_.Schedule(time, Simulation::EventKind::kTurn,
-                                reinterpret_cast<void*>(id_));
+  simulation.Schedule(time, EventKind::kTurn, simulation.Tie(entity_), this,
+                      &turn_event_);
 }
 
 Error SimKernel::NewPoller(std::unique_ptr<Poller>* poller) {
@@ -117,28 +136,46 @@ bool SimKernel::Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) {
   return true;
 }
 
+Watch* SimKernel::FindWatch(const SimPoller& poller, SimSocket& socket,
+                            Handle handle) {
+  for (const std::unique_ptr<Watch>& watch : socket.watches) {
+    if (watch->poller == &poller && watch->handle == handle) return watch.get();
+  }
+  return nullptr;
+}
+
+void SimKernel::RemoveWatch(Watch& watch) {
+  watch.poller->Unlist(watch);
+  std::erase_if(watch.socket->watches,
+                [&](const std::unique_ptr<Watch>& other) {
+                  return other.get() == &watch;
+                });
+}
+
 Error SimKernel::SetInterest(Poller& poller, Handle handle, void* token,
                              Readiness from, Readiness to) {
   auto& own = static_cast<SimPoller&>(poller);
   SimSocket* socket = Find(handle);
-  if (socket == nullptr) {
+  if (socket == nullptr || own.kernel_ == nullptr) {
     return to == kNotReady ? Error() : Error(EBADF);
   }
   simulation_.trace_.Add(simulation_.now_, What::kInterest, host_.index_,
                          socket->id, from, to);
-  if (socket->poller != nullptr && socket->poller != &own) {
-    socket->poller->Unlist(*socket);
-  }
+  Watch* watch = FindWatch(own, *socket, handle);
   if (to == kNotReady) {
-    own.Unlist(*socket);
-    socket->poller = nullptr;
-    socket->interest = kNotReady;
+    if (watch != nullptr) RemoveWatch(*watch);
     return Error();
   }
-  socket->poller = &own;
-  socket->token = token;
-  socket->interest = to;
-  if ((ReadinessOf(*socket) & to) != 0) own.List(*socket);
+  if (watch == nullptr) {
+    socket->watches.emplace_back(new Watch{&own, socket, handle});
+    watch = socket->watches.back().get();
+  }
+  watch->token = token;
+  watch->interest = to;
+  if ((ReadinessOf(*socket) & to) != 0) {
+    own.List(*watch);
+    if (!own.in_turn_) own.TurnAt(simulation_.now_);
+  }
   return Error();
 }
 
@@ -153,85 +190,122 @@ void SimKernel::Wake(Poller& poller) {
   if (!own.in_turn_) own.TurnAt(simulation_.now_);
 }
 
+void SimKernel::Sleep(SimPoller& poller, Nanoseconds timeout) {
+  // A program that never sleeps sees time pass all the same.
+  Nanoseconds length = std::max<Nanoseconds>(timeout, kCallTime);
+  if (poller.woken_ || poller.AnyReady()) {
+    length = kCallTime;
+  } else if (timeout > kCallTime &&
+             simulation_.choices_.Chance(Site::kInterrupt, poller.entity_,
+                                         Rate(&FaultRates::interrupt))) {
+    // By a signal.
+    length = 1 + static_cast<Nanoseconds>(simulation_.choices_.Below(
+                     Site::kInterruptTime, poller.entity_,
+                     static_cast<uint64_t>(std::min(timeout, kSignalsMax))));
+    simulation_.CountFault(Fault::kInterrupt, length < timeout);
+  }
+  Nanoseconds deadline = DeadlineAfter(simulation_.now_, length);
+  poller.in_wait_ = true;
+  if (poller.woken_ || poller.AnyReady()) {
+    simulation_.SleepUntil(deadline, [] { return false; });
+  } else {
+    simulation_.SleepUntil(deadline, [&] {
+      return poller.kernel_ == nullptr || poller.woken_ || poller.AnyReady();
+    });
+  }
+  poller.in_wait_ = false;
+}
+
 size_t SimKernel::Wait(Poller& poller, std::span<Report> reports,
                        Nanoseconds timeout) {
   auto& own = static_cast<SimPoller&>(poller);
-  if (own.kernel_ == nullptr) return 0;
-  if (timeout > 0 && !own.in_turn_ && !own.woken_ && !own.AnyReady()) {
-    Nanoseconds deadline = timeout > kForever - simulation_.now_
-                               ? kForever
-                               : simulation_.now_ + timeout;
-    own.in_wait_ = true;
-    simulation_.SleepUntil(deadline,
-                           [&] { return own.woken_ || own.AnyReady(); });
-    own.in_wait_ = false;
+  if (own.kernel_ == nullptr) {
+    // Of a life that a crash has ended: nothing happens any more.
+    simulation_.SleepUntil(DeadlineAfter(simulation_.now_, timeout),
+                           [] { return false; });
+    return 0;
+  }
+  if (!own.in_turn_) {
+    Sleep(own, timeout);
     if (own.kernel_ == nullptr) return 0;
   }
   own.woken_ = false;
-  const SimulationOptions& options = simulation_.options_;
-  Choices& choices = simulation_.choices_;
   size_t count = 0;
-  if (own.AnyReady()) {
-    if (choices.Chance(Site::kInterrupt, own.entity_,
-                       options.faults.interrupt)) {
-      simulation_.CountFault(Fault::kInterrupt, true);
-      return 0;
-    }
-    std::vector<SimSocket*> candidates;
-    candidates.swap(own.ready_);
-    std::erase(candidates, nullptr);
-    size_t room = reports.size();
-    if (options.shuffle && candidates.size() > 1) {
-      for (size_t i = candidates.size() - 1; i != 0; --i) {
-        std::swap(
-            candidates[i],
-            candidates[choices.Below(Site::kBatchOrder, own.entity_, i + 1)]);
-      }
-      // Mostly all of them, sometimes only some.
-      if (choices.Below(Site::kBatchSize, own.entity_, 4) == 0) {
-        room = std::min<size_t>(room,
-                                1 + choices.Below(Site::kBatchSize, own.entity_,
-                                                  candidates.size()));
-      }
-    }
-    std::vector<SimSocket*> reported;
-    for (SimSocket* socket : candidates) {
-      if (count == room) {
-        own.ready_.push_back(socket);
-        continue;
-      }
-      Readiness ready = ReadinessOf(*socket) & socket->interest;
-      if (ready == kNotReady) {
-        socket->listed = false;
-        continue;
-      }
-      simulation_.trace_.Add(simulation_.now_, What::kReport, host_.index_,
-                             socket->id, ready);
-      reports[count++] = {.token = socket->token, .ready = ready};
-      // Behind those that have not had their turn yet.
-      reported.push_back(socket);
-    }
-    own.ready_.insert(own.ready_.end(), reported.begin(), reported.end());
-  }
-  if (count < reports.size() && !sockets_.empty() &&
-      choices.Chance(Site::kSpurious, own.entity_, options.faults.spurious)) {
-    SimSocket* socket =
-        sockets_[choices.Below(Site::kSpurious, own.entity_, sockets_.size())]
-            .get();
-    bool reported =
-        socket != nullptr &&
-        std::any_of(reports.begin(), reports.begin() + count,
-                    [&](const Report& r) { return r.token == socket->token; });
-    if (socket != nullptr && socket->poller == &own && !reported) {
-      reports[count++] = {.token = socket->token, .ready = socket->interest};
-      simulation_.CountFault(
-          Fault::kSpurious,
-          (ReadinessOf(*socket) & socket->interest) != socket->interest);
-    }
-  }
+  if (own.AnyReady()) count = TakeReports(own, reports);
+  if (count < reports.size()) count += SpuriousReport(own, reports, count);
   simulation_.trace_.Add(simulation_.now_, What::kWait, host_.index_, own.id_,
                          count);
   return count;
+}
+
+size_t SimKernel::TakeReports(SimPoller& poller, std::span<Report> reports) {
+  Choices& choices = simulation_.choices_;
+  std::vector<Watch*> ready;
+  ready.swap(poller.ready_);
+  std::erase(ready, nullptr);
+  size_t room = reports.size();
+  bool shuffle = simulation_.options_.shuffle && ready.size() > 1;
+  // Mostly all of them, sometimes only some.
+  if (shuffle && choices.Below(Site::kBatchSize, poller.entity_, 4) == 0) {
+    room = std::min<size_t>(
+        room,
+        1 + choices.Below(Site::kBatchSize, poller.entity_, ready.size()));
+  }
+  size_t count = 0;
+  size_t looked_at = 0;
+  for (; looked_at != ready.size() && count != room; ++looked_at) {
+    Watch& watch = *ready[looked_at];
+    Readiness readiness = ReadinessOf(*watch.socket) & watch.interest;
+    if (readiness == kNotReady) {
+      watch.listed = false;
+      continue;
+    }
+    ready[count] = &watch;
+    reports[count++] = {.token = watch.token, .ready = readiness};
+    simulation_.trace_.Add(simulation_.now_, What::kReport, host_.index_,
+                           watch.socket->id, readiness);
+  }
+  // Behind those that have not had their turn yet.
+  poller.ready_.assign(ready.begin() + static_cast<ptrdiff_t>(looked_at),
+                       ready.end());
+  poller.ready_.insert(poller.ready_.end(), ready.begin(),
+                       ready.begin() + static_cast<ptrdiff_t>(count));
+  if (shuffle) {
+    for (size_t i = count; i > 1; --i) {
+      std::swap(reports[i - 1],
+                reports[choices.Below(Site::kBatchOrder, poller.entity_, i)]);
+    }
+  }
+  return count;
+}
+
+size_t SimKernel::SpuriousReport(SimPoller& poller, std::span<Report> reports,
+                                 size_t count) {
+  Choices& choices = simulation_.choices_;
+  if (sockets_.empty() || !choices.Chance(Site::kSpurious, poller.entity_,
+                                          Rate(&FaultRates::spurious))) {
+    return 0;
+  }
+  SimSocket* socket =
+      sockets_[choices.Below(Site::kSpurious, poller.entity_, sockets_.size())]
+          .get();
+  if (socket == nullptr) return 0;
+  for (const std::unique_ptr<Watch>& watch : socket->watches) {
+    if (watch->poller != &poller) continue;
+    if (std::any_of(reports.begin(),
+                    reports.begin() + static_cast<ptrdiff_t>(count),
+                    [&](const Report& r) { return r.token == watch->token; })) {
+      return 0;
+    }
+    reports[count] = {.token = watch->token, .ready = watch->interest};
+    simulation_.trace_.Add(simulation_.now_, What::kReport, host_.index_,
+                           socket->id, watch->interest);
+    simulation_.CountFault(
+        Fault::kSpurious,
+        (ReadinessOf(*socket) & watch->interest) != watch->interest);
+    return 1;
+  }
+  return 0;
 }
 
 Readiness SimKernel::ReadinessOf(const SimSocket& socket) const {
@@ -253,11 +327,14 @@ Readiness SimKernel::ReadinessOf(const SimSocket& socket) const {
 }
 
 void SimKernel::Notify(SimSocket& socket) {
-  SimPoller* poller = socket.poller;
-  if (poller == nullptr) return;
-  if ((ReadinessOf(socket) & socket.interest) == 0) return;
-  poller->List(socket);
-  if (!poller->in_turn_) poller->TurnAt(simulation_.now_);
+  if (socket.watches.empty()) return;
+  Readiness readiness = ReadinessOf(socket);
+  for (const std::unique_ptr<Watch>& watch : socket.watches) {
+    if ((readiness & watch->interest) == 0) continue;
+    SimPoller& poller = *watch->poller;
+    poller.List(*watch);
+    if (!poller.in_turn_) poller.TurnAt(simulation_.now_);
+  }
 }
 
 // ---- Handles.
@@ -303,12 +380,24 @@ bool SimKernel::DescriptorLeft() const {
   return host_.up_ && open_ < host_.options_.descriptors_max;
 }
 
-SimSocket& SimKernel::NewSocket(SocketType type, Family family) {
-  ++open_;
-  auto socket = std::make_unique<SimSocket>(simulation_.next_subject_++);
+uint32_t SimKernel::Rate(uint32_t FaultRates::*fault) const {
+  return host_.options_.faulty_calls ? simulation_.options_.faults.*fault : 0;
+}
+
+SimSocket& SimKernel::NewSocket(SocketType type, Family family,
+                                Handle* handle) {
+  auto socket = std::make_shared<SimSocket>(simulation_.next_subject_++);
   socket->type = type;
   socket->family = family;
   socket->local = SocketAddress(IpAddress::Any(family), 0);
+  SimSocket& made = *socket;
+  *handle = NewHandle(std::move(socket));
+  return made;
+}
+
+Handle SimKernel::NewHandle(std::shared_ptr<SimSocket> socket) {
+  ++open_;
+  ++socket->handles;
   // The lowest number that is free, as POSIX demands: reuse comes at once.
   size_t place = sockets_.size();
   if (!free_.empty()) {
@@ -317,24 +406,25 @@ SimSocket& SimKernel::NewSocket(SocketType type, Family family) {
   } else {
     sockets_.emplace_back();
   }
-  socket->handle = base_ + static_cast<Handle>(place);
   sockets_[place] = std::move(socket);
-  return *sockets_[place];
+  return base_ + static_cast<Handle>(place);
 }
 
-void SimKernel::DeleteSocket(SimSocket& socket) {
-  if (socket.poller != nullptr) socket.poller->Unlist(socket);
-  if (socket.bound) {
-    auto found = bound_.find({socket.type, socket.local.port()});
+void SimKernel::FreeHandle(Handle handle) {
+  auto place = static_cast<size_t>(handle - base_);
+  std::shared_ptr<SimSocket> socket = std::move(sockets_[place]);
+  sockets_[place] = nullptr;
+  free_.insert(place);
+  --open_;
+  if (--socket->handles != 0) return;
+  while (!socket->watches.empty()) RemoveWatch(*socket->watches.back());
+  if (socket->bound) {
+    auto found = bound_.find({socket->type, socket->local.port()});
     if (found != bound_.end()) {
-      std::erase(found->second, &socket);
+      std::erase(found->second, socket.get());
       if (found->second.empty()) bound_.erase(found);
     }
   }
-  auto place = static_cast<size_t>(socket.handle - base_);
-  sockets_[place].reset();
-  free_.insert(place);
-  --open_;
 }
 
 Error SimKernel::Log(What what, const SimSocket& socket, Error error,
@@ -357,8 +447,7 @@ Transfer SimKernel::Log(What what, const SimSocket& socket, Transfer transfer,
 bool SimKernel::InjectedError(SimSocket& socket,
                               std::initializer_list<int> codes, Error* error) {
   Choices& choices = simulation_.choices_;
-  if (!choices.Chance(Site::kErrno, socket.entity,
-                      simulation_.options_.faults.error)) {
+  if (!choices.Chance(Site::kErrno, socket.entity, Rate(&FaultRates::error))) {
     return false;
   }
   *error = Error(codes.begin()[choices.Below(Site::kErrnoValue, socket.entity,
@@ -369,7 +458,7 @@ bool SimKernel::InjectedError(SimSocket& socket,
 
 bool SimKernel::WouldBlock(SimSocket& socket, bool would_succeed) {
   if (!simulation_.choices_.Chance(Site::kWouldBlock, socket.entity,
-                                   simulation_.options_.faults.would_block)) {
+                                   Rate(&FaultRates::would_block))) {
     return false;
   }
   simulation_.CountFault(Fault::kWouldBlock, would_succeed);
@@ -378,15 +467,19 @@ bool SimKernel::WouldBlock(SimSocket& socket, bool would_succeed) {
 
 Error SimKernel::Open(SocketType type, Family family, Handle* handle) {
   if (!DescriptorLeft()) return Error(EMFILE);
-  SimSocket& socket = NewSocket(type, family);
-  *handle = socket.handle;
+  SimSocket& socket = NewSocket(type, family, handle);
   return Log(What::kOpen, socket, Error(), static_cast<uint64_t>(type));
 }
 
 Error SimKernel::Adopt(Handle handle, SocketInfo* info) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
+  if (!socket->foreign.ok()) {
+    return Log(What::kAdopt, *socket, socket->foreign);
+  }
   SocketAddress peer;
+  socket->adopted_as_nonblocking = !socket->blocking;
+  socket->blocking = false;
   info->type = socket->type;
   info->family = socket->family;
   info->listening = socket->listening;
@@ -395,13 +488,20 @@ Error SimKernel::Adopt(Handle handle, SocketInfo* info) {
 }
 
 void SimKernel::Release(Handle handle) {
-  if (SimSocket* socket = Find(handle)) Log(What::kRelease, *socket, Error());
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return;
+  socket->blocking = !std::exchange(socket->adopted_as_nonblocking, false);
+  Log(What::kRelease, *socket, Error());
 }
 
 void SimKernel::Close(Handle handle) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return;
   Log(What::kClose, *socket, Error());
+  if (socket->handles != 1) {
+    FreeHandle(handle);
+    return;
+  }
   if (socket->listening) {
     // Those in its queue, and on their way into it, are turned away.
     std::vector<TcpEndpoint*> waiting;
@@ -415,15 +515,7 @@ void SimKernel::Close(Handle handle) {
   } else if (socket->tcp != nullptr) {
     socket->tcp->Close();
   }
-  DeleteSocket(*socket);
-}
-
-void SimKernel::ResetConnection(Handle handle) {
-  SimSocket* socket = Find(handle);
-  if (socket == nullptr) return;
-  Log(What::kClose, *socket, Error());
-  if (socket->tcp != nullptr) socket->tcp->Reset();
-  DeleteSocket(*socket);
+  FreeHandle(handle);
 }
 
 Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
@@ -487,21 +579,15 @@ IpAddress SimKernel::SourceFor(const IpAddress& target) const {
 
 bool SimKernel::PortTaken(const SimSocket& socket,
                           const SocketAddress& address) const {
-  SimSocket wanted(0);
-  wanted.family = socket.family;
-  wanted.ipv6_only = socket.ipv6_only;
-  wanted.local = address;
-  auto option = [](const SimSocket& s, SocketOption o) {
-    return s.options[static_cast<size_t>(o)];
-  };
-  bool reuse = option(socket, SocketOption::kReuseAddress);
-  bool share = option(socket, SocketOption::kReusePort);
+  Claim wanted{Unmapped(address.ip()), socket.ipv6_only};
+  bool reuse = Has(socket, SocketOption::kReuseAddress);
+  bool share = Has(socket, SocketOption::kReusePort);
   auto found = bound_.find({socket.type, address.port()});
   if (found != bound_.end()) {
     for (const SimSocket* other : found->second) {
-      if (other == &socket || !Overlap(wanted, *other)) continue;
-      if (share && option(*other, SocketOption::kReusePort)) continue;
-      if (reuse && option(*other, SocketOption::kReuseAddress) &&
+      if (other == &socket || !Overlap(wanted, ClaimOf(*other))) continue;
+      if (share && Has(*other, SocketOption::kReusePort)) continue;
+      if (reuse && Has(*other, SocketOption::kReuseAddress) &&
           !other->listening) {
         continue;
       }
@@ -536,10 +622,14 @@ Error SimKernel::Bind(Handle handle, const SocketAddress& address) {
   if (PortTaken(*socket, address)) {
     return Log(What::kBind, *socket, Error(EADDRINUSE));
   }
-  socket->bound = true;
-  socket->local = address;
-  bound_[{socket->type, address.port()}].push_back(socket);
+  BindTo(*socket, address);
   return Log(What::kBind, *socket, Error(), address.port());
+}
+
+void SimKernel::BindTo(SimSocket& socket, const SocketAddress& address) {
+  socket.bound = true;
+  socket.local = address;
+  bound_[{socket.type, address.port()}].push_back(&socket);
 }
 
 Error SimKernel::BindEphemeral(SimSocket& socket, const IpAddress& address,
@@ -549,32 +639,31 @@ Error SimKernel::BindEphemeral(SimSocket& socket, const IpAddress& address,
       options.ephemeral_port_last - options.ephemeral_port_first + 1;
   uint64_t start =
       simulation_.choices_.Below(Site::kEphemeralPort, entity_, count);
+  Claim wanted{Unmapped(address), socket.ipv6_only};
   for (uint32_t i = 0; i != count; ++i) {
     auto port = static_cast<uint16_t>(options.ephemeral_port_first +
                                       (start + i) % count);
     SocketAddress candidate(address, port);
     auto found = bound_.find({socket.type, port});
-    if (found != bound_.end() && !found->second.empty()) {
-      SimSocket wanted(0);
-      wanted.local = candidate;
-      wanted.ipv6_only = socket.ipv6_only;
-      if (std::any_of(
-              found->second.begin(), found->second.end(),
-              [&](const SimSocket* s) { return Overlap(wanted, *s); })) {
-        continue;
-      }
+    if (found != bound_.end() &&
+        std::any_of(found->second.begin(), found->second.end(),
+                    [&](const SimSocket* other) {
+                      // A connection needs the port to that peer only.
+                      return Overlap(wanted, ClaimOf(*other)) &&
+                             !(remote != nullptr && other->bound_by_connect);
+                    })) {
+      continue;
     }
     if (remote != nullptr) {
-      if (connections_.count(KeyOf({SourceFor(remote->ip()), port}, *remote))) {
+      if (connections_.count(KeyOf({Unmapped(address), port}, *remote)) != 0) {
         continue;
       }
     } else if (socket.type == SocketType::kStream &&
                PortTaken(socket, candidate)) {
       continue;
     }
-    socket.bound = true;
-    socket.local = candidate;
-    bound_[{socket.type, port}].push_back(&socket);
+    BindTo(socket, candidate);
+    socket.bound_by_connect = remote != nullptr;
     return Error();
   }
   simulation_.CountFault(Fault::kPortExhaustion, true);
@@ -630,11 +719,8 @@ Error SimKernel::LocalAddress(Handle handle, SocketAddress* address) {
   if (socket == nullptr) return Error(EBADF);
   if (socket->tcp != nullptr) {
     *address = ToFamily(*socket, socket->tcp->local());
-  } else if (socket->connected && socket->local.ip().is_any()) {
-    *address = ToFamily(*socket, SocketAddress(SourceFor(socket->peer.ip()),
-                                               socket->local.port()));
   } else {
-    *address = socket->local;
+    *address = ToFamily(*socket, socket->local);
   }
   return Error();
 }
@@ -668,11 +754,10 @@ Error SimKernel::Listen(Handle handle, int backlog) {
   // Two that were bound with kReuseAddress cannot both listen.
   for (const SimSocket* other :
        bound_[{SocketType::kStream, socket->local.port()}]) {
-    auto shares = [](const SimSocket& s) {
-      return s.options[static_cast<size_t>(SocketOption::kReusePort)];
-    };
-    if (other != socket && other->listening && Overlap(*socket, *other) &&
-        !(shares(*socket) && shares(*other))) {
+    if (other != socket && other->listening &&
+        Overlap(ClaimOf(*socket), ClaimOf(*other)) &&
+        !(Has(*socket, SocketOption::kReusePort) &&
+          Has(*other, SocketOption::kReusePort))) {
       return Log(What::kListen, *socket, Error(EADDRINUSE));
     }
   }
@@ -703,6 +788,11 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
       error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
       if (!error.ok()) return Log(What::kConnect, *socket, error);
     }
+    // From here on it has the address that its datagrams come from.
+    if (Unmapped(socket->local.ip()).is_any()) {
+      socket->local =
+          SocketAddress(SourceFor(target.ip()), socket->local.port());
+    }
     socket->connected = true;
     socket->peer = target;
     return Log(What::kConnect, *socket, Error(), target.port());
@@ -717,7 +807,7 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
     return Log(What::kConnect, *socket, error);
   }
   if (!socket->bound) {
-    error = BindEphemeral(*socket, IpAddress::Any(socket->family), &target);
+    error = BindEphemeral(*socket, SourceFor(target.ip()), &target);
     if (!error.ok()) return Log(What::kConnect, *socket, error);
   }
   IpAddress bound = Unmapped(socket->local.ip());
@@ -729,9 +819,8 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
   TcpEndpoint& endpoint = NewEndpoint(local, target);
   endpoint.socket = socket;
   socket->tcp = &endpoint;
-  if (socket->options[static_cast<size_t>(SocketOption::kKeepAlive)]) {
-    endpoint.EnableKeepAlive(true);
-  }
+  endpoint.SetCapacities(socket->send_capacity, socket->receive_capacity);
+  if (Has(*socket, SocketOption::kKeepAlive)) endpoint.EnableKeepAlive(true);
   endpoint.Connect();
   return Log(What::kConnect, *socket, Error(EINPROGRESS), target.port());
 }
@@ -749,29 +838,27 @@ Error SimKernel::Accept(Handle listener, Handle* connection) {
   SimSocket* socket = FindOfType(listener, SocketType::kStream, &error);
   if (socket == nullptr) return error;
   if (!socket->listening) return Log(What::kAccept, *socket, Error(EINVAL));
-  if (socket->accept_queue.empty()) {
-    return Log(What::kAccept, *socket, Error(EAGAIN));
-  }
-  // The connection stays in the queue in these cases.
-  if (WouldBlock(*socket, true)) {
-    return Log(What::kAccept, *socket, Error(EAGAIN));
-  }
+  // As Linux does, before it looks whether there is a connection. It stays in
+  // the queue, here and in the cases below.
   if (!DescriptorLeft()) return Log(What::kAccept, *socket, Error(EMFILE));
+  if (socket->accept_queue.empty() || WouldBlock(*socket, true)) {
+    return Log(What::kAccept, *socket, Error(EAGAIN));
+  }
   if (InjectedError(*socket, {EMFILE, ENFILE, ENOBUFS, ENOMEM}, &error)) {
     return Log(What::kAccept, *socket, error);
   }
   TcpEndpoint* endpoint = socket->accept_queue.front();
   socket->accept_queue.pop_front();
-  SimSocket& accepted = NewSocket(SocketType::kStream, socket->family);
+  SimSocket& accepted =
+      NewSocket(SocketType::kStream, socket->family, connection);
   accepted.ipv6_only = socket->ipv6_only;
   accepted.options = socket->options;
+  accepted.send_capacity = socket->send_capacity;
+  accepted.receive_capacity = socket->receive_capacity;
   accepted.tcp = endpoint;
   endpoint->listener = nullptr;
   endpoint->socket = &accepted;
-  if (accepted.options[static_cast<size_t>(SocketOption::kKeepAlive)]) {
-    endpoint->EnableKeepAlive(true);
-  }
-  *connection = accepted.handle;
+  if (Has(accepted, SocketOption::kKeepAlive)) endpoint->EnableKeepAlive(true);
   return Log(What::kAccept, *socket, Error(), accepted.id);
 }
 
@@ -798,9 +885,8 @@ Transfer SimKernel::Receive(Handle handle, std::span<char> buffer) {
   }
   size_t count_max = kAll;
   Choices& choices = simulation_.choices_;
-  if (tcp->unread() > 1 &&
-      choices.Chance(Site::kShortRead, socket->entity,
-                     simulation_.options_.faults.short_read)) {
+  if (tcp->unread() > 1 && choices.Chance(Site::kShortRead, socket->entity,
+                                          Rate(&FaultRates::short_read))) {
     count_max = 1 + choices.Below(Site::kReadSize, socket->entity,
                                   std::min(tcp->unread(), buffer.size()));
     simulation_.CountFault(Fault::kShortRead,
@@ -856,7 +942,7 @@ Transfer SimKernel::Send(Handle handle, std::span<const ConstBuffer> buffers) {
   size_t count_max = kAll;
   Choices& choices = simulation_.choices_;
   if (size > 1 && choices.Chance(Site::kShortWrite, socket->entity,
-                                 simulation_.options_.faults.short_write)) {
+                                 Rate(&FaultRates::short_write))) {
     count_max = 1 + choices.Below(Site::kWriteSize, socket->entity, size);
     simulation_.CountFault(Fault::kShortWrite, count_max < size);
   }
@@ -905,7 +991,6 @@ void SimKernel::RemoveEndpoint(TcpEndpoint& endpoint) {
   auto found = endpoints_.find(endpoint.id());
   if (found == endpoints_.end()) return;
   // Its own functions may be on the stack, and an event may refer to it.
-  endpoint.removed = true;
   simulation_.Bury(std::move(found->second));
   endpoints_.erase(found);
 }
@@ -929,7 +1014,8 @@ void SimKernel::OnTcpPacket(const Packet& packet) {
   if (found != connections_.end()) {
     TcpEndpoint& endpoint = *found->second;
     // A new connection may take the place of one that is only remembered.
-    if (!syn || endpoint.phase() != TcpEndpoint::Phase::kTimeWait) {
+    if (!syn || endpoint.phase() != TcpEndpoint::Phase::kTimeWait ||
+        packet.source_end == endpoint.peer_id()) {
       endpoint.OnPacket(packet);
       return;
     }
@@ -951,6 +1037,7 @@ void SimKernel::OnTcpPacket(const Packet& packet) {
   }
   TcpEndpoint& endpoint = NewEndpoint(packet.target, packet.source);
   endpoint.listener = listener;
+  endpoint.SetCapacities(listener->send_capacity, listener->receive_capacity);
   ++listener->handshakes;
   endpoint.Open(packet);
 }
@@ -965,6 +1052,7 @@ void SimKernel::AnswerWithReset(const Packet& packet) {
   answer->target = packet.source;
   answer->sequence = packet.acknowledged;
   answer->acknowledged = packet.sequence + packet.payload.size() + 1;
+  answer->target_end = packet.source_end;
   simulation_.Send(answer);
 }
 
@@ -1098,30 +1186,29 @@ Error SimKernel::SendDatagram(SimSocket& socket,
 
 void SimKernel::Crash() {
   for (SimPoller* poller : pollers_) {
-    simulation_.pollers_.erase(poller->id_);
+    simulation_.Forget(*poller);
     poller->kernel_ = nullptr;
-    poller->turn_ = nullptr;
     poller->ready_.clear();
   }
   pollers_.clear();
   connections_.clear();
   bound_.clear();
   for (auto& [id, endpoint] : endpoints_) {
-    endpoint->removed = true;
     simulation_.Bury(std::move(endpoint));
   }
   endpoints_.clear();
+  auto life = static_cast<Handle>(sockets_.size() + 1);
   sockets_.clear();
   free_.clear();
   open_ = 0;
   oracles_.back()->Retire();
   NewOracle();
-  base_ += kHandlesPerLife;
+  base_ += life;
 }
 
 std::string SimKernel::Describe() const {
   std::string report;
-  for (const std::unique_ptr<SimSocket>& socket : sockets_) {
+  for (const std::shared_ptr<SimSocket>& socket : sockets_) {
     if (socket == nullptr) continue;
     absl::StrAppend(&report, "  #", socket->id, " ",
                     socket->type == SocketType::kStream ? "tcp " : "udp ",
@@ -1140,8 +1227,7 @@ std::string SimKernel::Describe() const {
       absl::StrAppend(&report, ", ", socket->datagrams.size(),
                       " datagrams unread");
     }
-    absl::StrAppend(&report, socket->interest == kNotReady ? "" : ", watched",
-                    "\n");
+    absl::StrAppend(&report, socket->watches.empty() ? "" : ", watched", "\n");
   }
   return report;
 }

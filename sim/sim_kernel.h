@@ -27,18 +27,40 @@
 
 namespace aios::sim {
 
+struct SimSocket;
+
+// What a poller is to tell of a socket.
+struct Watch {
+  SimPoller* poller;
+  SimSocket* socket;
+  Handle handle;  // that it was asked for by
+  void* token = nullptr;
+  Readiness interest = kNotReady;
+  // In the poller's list of perhaps ready sockets.
+  bool listed = false;
+};
+
 struct SimSocket {
   explicit SimSocket(uint64_t id) : id(id), entity(id) {}
 
   const uint64_t id;
   ChoiceEntity entity;
-  Handle handle = kNoHandle;
+  int handles = 0;  // that refer to it
   SocketType type = SocketType::kStream;
   Family family = Family::kIpv4;
   bool ipv6_only = false;
   std::array<bool, 5> options = {};  // by SocketOption
+  // What `Adopt` answers, if it is no socket of ours.
+  Error foreign;
+  // The mode of the descriptor; kernel calls do not care.
+  bool blocking = false;
+  bool adopted_as_nonblocking = false;
+  size_t send_capacity = TcpEndpoint::kSendCapacity;
+  size_t receive_capacity = TcpEndpoint::kReceiveCapacity;
 
   bool bound = false;
+  // By `Connect`: the port is free for connections to elsewhere.
+  bool bound_by_connect = false;
   SocketAddress local;
   bool connected = false;  // UDP: has a peer
   SocketAddress peer;
@@ -62,12 +84,7 @@ struct SimSocket {
   bool input_shut = false;
   bool output_shut = false;
 
-  // The poller that watches it.
-  SimPoller* poller = nullptr;
-  void* token = nullptr;
-  Readiness interest = kNotReady;
-  // Its place in the poller's list of perhaps ready sockets.
-  bool listed = false;
+  std::vector<std::unique_ptr<Watch>> watches;
 };
 
 class SimPoller final : public Poller {
@@ -80,8 +97,8 @@ class SimPoller final : public Poller {
   friend class SimKernel;
   friend class Host;
 
-  void List(SimSocket& socket);
-  void Unlist(SimSocket& socket);
+  void List(Watch& watch);
+  void Unlist(Watch& watch);
   bool AnyReady();
   // Has it run at `time` at the latest.
   void TurnAt(Nanoseconds time);
@@ -89,13 +106,14 @@ class SimPoller final : public Poller {
   SimKernel* kernel_;
   const uint64_t id_;
   ChoiceEntity entity_;
-  std::vector<SimSocket*> ready_;  // perhaps ready; null: no more
+  std::vector<Watch*> ready_;  // perhaps ready; null: no more
   bool woken_ = false;
   absl::AnyInvocable<Nanoseconds()> turn_;
   bool in_turn_ = false;
-  bool in_wait_ = false;            // driven by hand, and sleeping
-  Nanoseconds turn_at_ = kForever;  // the event that counts
-  bool turn_put_off_ = false;       // it came while the host was paused
+  bool in_wait_ = false;  // driven by hand, and sleeping
+  Nanoseconds turn_at_ = kForever;
+  EventPlace turn_event_ = kNoEvent;
+  bool turn_put_off_ = false;  // it came while the host was paused
   Nanoseconds last_turn_ = 0;
   int turns_now_ = 0;  // at that moment
 };
@@ -139,11 +157,9 @@ class SimKernel final : public Kernel {
 
   OperationObserver* observer() override { return oracles_.back().get(); }
 
-  // For peers in tests: closes with RST.
-  void ResetConnection(Handle handle);
-
  private:
   friend class Host;
+  friend class RawSockets;
   friend class Simulation;
   friend class SimPoller;
   friend class TcpEndpoint;
@@ -156,9 +172,14 @@ class SimKernel final : public Kernel {
 
   SimSocket* Find(Handle handle);
   SimSocket* FindOfType(Handle handle, SocketType type, Error* error);
-  SimSocket& NewSocket(SocketType type, Family family);
-  void DeleteSocket(SimSocket& socket);
+  SimSocket& NewSocket(SocketType type, Family family, Handle* handle);
+  Handle NewHandle(std::shared_ptr<SimSocket> socket);
+  void FreeHandle(Handle handle);
+  Watch* FindWatch(const SimPoller& poller, SimSocket& socket, Handle handle);
+  void RemoveWatch(Watch& watch);
   bool DescriptorLeft() const;
+  // The rate of a fault of calls, 0 where this host is spared.
+  uint32_t Rate(uint32_t FaultRates::*fault) const;
   bool InjectedError(SimSocket& socket, std::initializer_list<int> codes,
                      Error* error);
   bool WouldBlock(SimSocket& socket, bool would_succeed);
@@ -172,13 +193,18 @@ class SimKernel final : public Kernel {
                          const SocketAddress& address) const;
   IpAddress SourceFor(const IpAddress& target) const;
   bool PortTaken(const SimSocket& socket, const SocketAddress& address) const;
+  void BindTo(SimSocket& socket, const SocketAddress& address);
   Error BindEphemeral(SimSocket& socket, const IpAddress& address,
                       const SocketAddress* remote);
   SimSocket* FindBound(SocketType type, const SocketAddress& target,
                        const SocketAddress& source);
   SimSocket* FindListener(const SocketAddress& target);
 
-  // Readiness.
+  // Waiting.
+  void Sleep(SimPoller& poller, Nanoseconds timeout);
+  size_t TakeReports(SimPoller& poller, std::span<Report> reports);
+  size_t SpuriousReport(SimPoller& poller, std::span<Report> reports,
+                        size_t count);
   Readiness ReadinessOf(const SimSocket& socket) const;
   void Notify(SimSocket& socket);
 
@@ -208,7 +234,7 @@ class SimKernel final : public Kernel {
   // Handles count from a base that no real descriptor reaches, and that no
   // earlier life of the host has used.
   Handle base_;
-  std::vector<std::unique_ptr<SimSocket>> sockets_;  // by handle - base
+  std::vector<std::shared_ptr<SimSocket>> sockets_;  // by handle - base
   std::set<size_t> free_;
   int open_ = 0;  // sockets and pollers
   uint64_t next_share_ = 0;

@@ -20,8 +20,13 @@ constexpr Nanoseconds kStart = 1'000'000'000'000;
 // A packet on the way out of nowhere, and into it.
 constexpr uint32_t kNowhere = ~uint32_t{0};
 
-constexpr uint32_t kNetworkRank = 0;
-constexpr uint32_t kProgramRank = 1;
+// Links and rules are not numbered like other entities: they are made when a
+// test wants them, which must not move the numbers of others.
+constexpr uint64_t kLinkEntities = uint64_t{1} << 56;
+constexpr uint64_t kRuleEntities = uint64_t{1} << 57;
+
+constexpr uint8_t kNetworkRank = 0;
+constexpr uint8_t kProgramRank = 1;
 
 // What a host's loopback takes.
 constexpr Nanoseconds kLoopbackLatency = 10'000;
@@ -73,10 +78,17 @@ void Rule::Lift() {
     std::exchange(simulation_, nullptr)->LiftRule(id_);
 }
 
-Rule Simulation::AddRule(RuleState state) {
+Simulation::RuleState& Simulation::AddRule(RuleState::Kind kind,
+                                           const Host* from, const Host* to,
+                                           bool both, Rule* rule) {
   uint64_t id = next_rule_++;
-  rules_.emplace(id, std::move(state));
-  return Rule(this, id);
+  *rule = Rule(this, id);
+  RuleState& state =
+      rules_.emplace(id, RuleState(kind, kRuleEntities | id)).first->second;
+  if (from != nullptr) state.from = from->index();
+  if (to != nullptr) state.to = to->index();
+  state.both = both;
+  return state;
 }
 
 void Simulation::LiftRule(uint64_t id) {
@@ -84,34 +96,38 @@ void Simulation::LiftRule(uint64_t id) {
   if (found == rules_.end()) return;
   std::vector<Packet*> held = std::move(found->second.held);
   rules_.erase(found);
+  // In the order in which they were sent, wherever they were stopped.
+  std::sort(held.begin(), held.end(),
+            [](const Packet* a, const Packet* b) { return a->id < b->id; });
   for (Packet* packet : held) {
-    if (!StoppedByRules(packet)) Route(packet);
+    if (!StoppedByRules(packet)) Route(packet, 0);
   }
 }
 
 Rule Simulation::Partition(const Host& from, const Host& to, bool both) {
-  return AddRule({.kind = RuleState::Kind::kPartition,
-                  .from = from.index(),
-                  .to = to.index(),
-                  .both = both});
+  Rule rule;
+  AddRule(RuleState::Kind::kPartition, &from, &to, both, &rule);
+  return rule;
 }
 
 Rule Simulation::Hold(const Host& from, const Host& to, bool both) {
-  return AddRule({.kind = RuleState::Kind::kHold,
-                  .from = from.index(),
-                  .to = to.index(),
-                  .both = both});
+  Rule rule;
+  AddRule(RuleState::Kind::kHold, &from, &to, both, &rule);
+  return rule;
 }
 
 Rule Simulation::Lose(const Host& from, const Host& to, uint32_t per_million) {
-  return AddRule({.kind = RuleState::Kind::kLose,
-                  .from = from.index(),
-                  .to = to.index(),
-                  .per_million = per_million});
+  Rule rule;
+  AddRule(RuleState::Kind::kLose, &from, &to, false, &rule).per_million =
+      per_million;
+  return rule;
 }
 
 Rule Simulation::DropIf(absl::AnyInvocable<bool(const Packet&)> drop) {
-  return AddRule({.kind = RuleState::Kind::kDropIf, .drop = std::move(drop)});
+  Rule rule;
+  AddRule(RuleState::Kind::kDropIf, nullptr, nullptr, false, &rule).drop =
+      std::move(drop);
+  return rule;
 }
 
 bool Simulation::AppliesTo(const RuleState& rule, const Packet& packet) const {
@@ -128,15 +144,11 @@ bool Simulation::StoppedByRules(Packet* packet) {
         return true;
       case RuleState::Kind::kHold:
         if (!AppliesTo(rule, *packet)) continue;
-        trace_.Add(now_, What::kPacketHeld, packet->from, packet->id);
-        CountFault(Fault::kHold, true);
-        rule.held.push_back(packet);
+        KeepBack(rule, packet);
         return true;
       case RuleState::Kind::kLose:
         if (!AppliesTo(rule, *packet)) continue;
-        if (!choices_.Chance(Site::kLoss,
-                             LinkBetween(packet->from, packet->to).entity,
-                             rule.per_million)) {
+        if (!choices_.Chance(Site::kLoss, rule.entity, rule.per_million)) {
           continue;
         }
         Drop(packet, Fault::kLoss);
@@ -150,6 +162,27 @@ bool Simulation::StoppedByRules(Packet* packet) {
   return false;
 }
 
+bool Simulation::StoppedUnderWay(Packet* packet) {
+  for (auto& [id, rule] : rules_) {
+    if (!AppliesTo(rule, *packet)) continue;
+    if (rule.kind == RuleState::Kind::kPartition) {
+      Drop(packet, Fault::kPartition);
+      return true;
+    }
+    if (rule.kind == RuleState::Kind::kHold) {
+      KeepBack(rule, packet);
+      return true;
+    }
+  }
+  return false;
+}
+
+void Simulation::KeepBack(RuleState& rule, Packet* packet) {
+  trace_.Add(now_, What::kPacketHeld, packet->from, packet->id);
+  CountFault(Fault::kHold, true);
+  rule.held.push_back(packet);
+}
+
 void Simulation::ResetConnections(const Host& a, const Host& b) {
   bool any = false;
   for (const auto& [one, other] : {std::pair{&a, &b}, std::pair{&b, &a}}) {
@@ -161,6 +194,7 @@ void Simulation::ResetConnections(const Host& a, const Host& b) {
     }
     for (TcpEndpoint* endpoint : endpoints) {
       any = true;
+      trace_.Add(now_, What::kReset, one->index_, endpoint->id());
       endpoint->OnPacket({.protocol = Packet::Protocol::kTcp,
                           .flags = Packet::kRst | Packet::kAck});
     }
@@ -183,6 +217,8 @@ Packet* Simulation::NewPacket() {
   packet->sequence = 0;
   packet->acknowledged = 0;
   packet->window = 0;
+  packet->source_end = 0;
+  packet->target_end = 0;
   packet->payload.clear();
   ++packets_in_flight_;
   return packet;
@@ -217,9 +253,7 @@ uint32_t Simulation::HostFor(const Host& from, const IpAddress& target) {
 Simulation::Link& Simulation::LinkBetween(uint32_t from, uint32_t to) {
   auto found = links_.find({from, to});
   if (found == links_.end()) {
-    // Not numbered like other entities: links are made when they are used
-    // first, which must not move the numbers of others.
-    uint64_t id = (uint64_t{1} << 56) | (uint64_t{from} << 28) | to;
+    uint64_t id = kLinkEntities | (uint64_t{from} << 28) | to;
     found = links_.emplace(std::pair{from, to}, Link(id)).first;
     found->second.options = options_.link;
   }
@@ -275,6 +309,20 @@ Nanoseconds Simulation::DrawLatency(Link& link) {
   return base;
 }
 
+bool Simulation::LostOn(Link& link, const Packet& packet) {
+  uint32_t loss = options_.faults.loss;
+  if (loss == 0) return false;
+  size_t fragments = 1;
+  if (packet.protocol == Packet::Protocol::kUdp) {
+    size_t room = std::max<size_t>(link.options.mtu_bytes, 28) - 20;
+    fragments = (packet.payload.size() + 8 + room - 1) / room;
+  }
+  for (size_t i = 0; i != fragments; ++i) {
+    if (choices_.Chance(Site::kLoss, link.entity, loss)) return true;
+  }
+  return false;
+}
+
 void Simulation::Send(Packet* packet) {
   trace_.Add(now_, What::kPacketSent, packet->from, packet->id,
              packet->sequence, packet->size() * 16 + packet->flags);
@@ -289,13 +337,13 @@ void Simulation::Send(Packet* packet) {
     return;
   }
   if (packet->to == packet->from) {
-    Schedule(now_ + kLoopbackLatency, EventKind::kPacket, packet);
+    Route(packet, 0);
     return;
   }
   if (!rules_.empty() && StoppedByRules(packet)) return;
   const FaultRates& faults = options_.faults;
   Link& link = LinkBetween(packet->from, packet->to);
-  if (choices_.Chance(Site::kLoss, link.entity, faults.loss)) {
+  if (LostOn(link, *packet)) {
     Drop(packet, Fault::kLoss);
     return;
   }
@@ -309,69 +357,78 @@ void Simulation::Send(Packet* packet) {
     trace_.Add(now_, What::kPacketCorrupted, packet->from, packet->id, bit);
     CountFault(Fault::kCorruption, true);
   }
+  Packet* copy = nullptr;
   if (choices_.Chance(Site::kDuplication, link.entity, faults.duplication)) {
-    Packet* copy = NewPacket();
+    copy = NewPacket();
     uint64_t id = copy->id;
     *copy = *packet;
     copy->id = id;
     trace_.Add(now_, What::kPacketDuplicated, packet->from, packet->id, id);
     if (recording_ != nullptr) recording_->OnSend(*copy, now_);
     CountFault(Fault::kDuplication, true);
-    Route(packet);
-    Route(copy);
-    return;
   }
-  Route(packet);
+  Nanoseconds late = 0;
+  if (choices_.Chance(Site::kReordering, link.entity, faults.reordering)) {
+    late = DrawDelay(Site::kReorderDelay, link);
+    CountFault(Fault::kReordering, true);
+  }
+  Route(packet, late);
+  if (copy != nullptr) Route(copy, DrawDelay(Site::kDuplicateDelay, link));
 }
 
-void Simulation::Route(Packet* packet) {
+Nanoseconds Simulation::DrawDelay(Site site, Link& link) {
+  // Up to ten times the usual way.
+  Nanoseconds usual = ToNanoseconds(link.options.latency.base) +
+                      ToNanoseconds(link.options.latency.spread);
+  return 1 + static_cast<Nanoseconds>(
+                 choices_.Below(site, link.entity,
+                                static_cast<uint64_t>(std::max<Nanoseconds>(
+                                    usual, kLoopbackLatency)) *
+                                    10));
+}
+
+void Simulation::Route(Packet* packet, Nanoseconds late) {
   Link& link = LinkBetween(packet->from, packet->to);
-  Nanoseconds leaves = now_;
-  if (link.options.bits_per_second != 0) {
-    auto bits = static_cast<unsigned __int128>(packet->size()) * 8;
-    auto length = static_cast<Nanoseconds>(bits * 1'000'000'000 /
-                                           link.options.bits_per_second);
-    leaves = std::max(now_, link.busy_until);
-    auto waiting = static_cast<unsigned __int128>(leaves - now_) *
-                   link.options.bits_per_second / 8 / 1'000'000'000;
-    if (waiting > link.options.queue_bytes_max) {
-      Drop(packet, Fault::kQueueOverflow);
-      return;
+  Nanoseconds arrives = now_ + kLoopbackLatency;
+  if (packet->from != packet->to) {
+    Nanoseconds leaves = now_;
+    if (link.options.bits_per_second != 0) {
+      auto bits = static_cast<unsigned __int128>(packet->size()) * 8;
+      auto length = static_cast<Nanoseconds>(bits * 1'000'000'000 /
+                                             link.options.bits_per_second);
+      leaves = std::max(now_, link.busy_until);
+      auto waiting = static_cast<unsigned __int128>(leaves - now_) *
+                     link.options.bits_per_second / 8 / 1'000'000'000;
+      if (waiting > link.options.queue_bytes_max) {
+        Drop(packet, Fault::kQueueOverflow);
+        return;
+      }
+      leaves += length;
+      link.busy_until = leaves;
     }
-    leaves += length;
-    link.busy_until = leaves;
+    arrives = leaves + std::max<Nanoseconds>(DrawLatency(link), 1);
   }
-  Nanoseconds arrives = leaves + std::max<Nanoseconds>(DrawLatency(link), 1);
-  if (choices_.Chance(Site::kReordering, link.entity,
-                      options_.faults.reordering)) {
-    // Late by up to ten times its way, and not in anybody's order.
-    Nanoseconds late = 1 + static_cast<Nanoseconds>(choices_.Below(
-                               Site::kReorderDelay, link.entity,
-                               static_cast<uint64_t>(arrives - now_) * 10));
-    CountFault(Fault::kReordering, true);
-    Schedule(arrives + late, EventKind::kPacket, packet);
-    return;
-  }
-  // A link keeps its order, however the latency was drawn.
-  if (arrives <= link.last_arrival) {
-    arrives = link.last_arrival;
+  uint32_t tie;
+  if (late != 0) {
+    arrives += late;
+    tie = Tie(link.entity);
   } else {
-    link.last_arrival = arrives;
-    link.last_tie = Tie();
+    // A link keeps its order, however the latency was drawn.
+    if (arrives <= link.last_arrival) {
+      arrives = link.last_arrival;
+    } else {
+      link.last_arrival = arrives;
+      link.last_tie = Tie(link.entity);
+    }
+    tie = link.last_tie;
   }
-  ScheduleTied(arrives, kNetworkRank, link.last_tie, EventKind::kPacket,
-               packet);
+  Schedule(arrives, EventKind::kPacket, tie, packet, nullptr);
 }
 
 void Simulation::Deliver(Packet* packet) {
   Host& host = *hosts_[packet->to];
-  // Rules hit what is in flight, too.
   if (packet->from != packet->to && !rules_.empty() &&
-      std::any_of(rules_.begin(), rules_.end(), [&](const auto& rule) {
-        return rule.second.kind == RuleState::Kind::kPartition &&
-               AppliesTo(rule.second, *packet);
-      })) {
-    Drop(packet, Fault::kPartition);
+      StoppedUnderWay(packet)) {
     return;
   }
   if (!host.up_) {
@@ -387,32 +444,27 @@ void Simulation::Deliver(Packet* packet) {
 
 // ---- Events.
 
-uint32_t Simulation::Tie() {
+uint32_t Simulation::Tie(ChoiceEntity& entity) {
   if (!options_.shuffle) return 0;
-  return static_cast<uint32_t>(choices_.Draw(Site::kEventOrder, entity_) >> 32);
+  return static_cast<uint32_t>(choices_.Draw(Site::kEventOrder, entity) >> 32);
 }
 
-void Simulation::Schedule(Nanoseconds time, EventKind kind, void* object) {
-  ScheduleTied(time,
-               kind == EventKind::kPacket || kind == EventKind::kTcpTimer
-                   ? kNetworkRank
-                   : kProgramRank,
-               Tie(), kind, object);
-}
-
-void Simulation::ScheduleTied(Nanoseconds time, uint32_t rank, uint32_t tie,
-                              EventKind kind, void* object) {
-  events_.push_back(
-      {std::max(time, now_), rank, tie, next_number_++, kind, object});
-  std::push_heap(events_.begin(), events_.end());
+void Simulation::Schedule(Nanoseconds time, EventKind kind, uint32_t tie,
+                          void* object, EventPlace* place) {
+  bool network = kind == EventKind::kPacket || kind == EventKind::kTcpTimer;
+  events_.Push({.time = std::max(time, now_),
+                .number = next_number_++,
+                .object = object,
+                .place = place,
+                .tie = tie,
+                .rank = network ? kNetworkRank : kProgramRank,
+                .kind = kind});
 }
 
 bool Simulation::Step(Nanoseconds time_max) {
   while (!events_.empty()) {
-    const Event event = events_.front();
-    if (event.time > time_max) return false;
-    std::pop_heap(events_.begin(), events_.end());
-    events_.pop_back();
+    if (events_.first().time > time_max) return false;
+    const Event event = events_.Pop();
     switch (event.kind) {
       case EventKind::kPacket:
         now_ = event.time;
@@ -421,19 +473,9 @@ bool Simulation::Step(Nanoseconds time_max) {
       case EventKind::kTcpTimer: {
         auto* endpoint = static_cast<TcpEndpoint*>(event.object);
         endpoint->scheduled = kForever;
-        if (endpoint->removed) {
-          std::erase_if(graveyard_, [&](const auto& other) {
-            return other.get() == endpoint;
-          });
-          continue;
-        }
-        Nanoseconds next = endpoint->NextTimer();
-        if (next > event.time) {
+        if (endpoint->NextTimer() > event.time) {
           // Put off since.
-          if (next != kForever) {
-            endpoint->scheduled = next;
-            Schedule(next, EventKind::kTcpTimer, endpoint);
-          }
+          endpoint->TimerChanged();
           continue;
         }
         now_ = event.time;
@@ -448,10 +490,7 @@ bool Simulation::Step(Nanoseconds time_max) {
         break;
       }
       case EventKind::kTurn: {
-        auto found = pollers_.find(reinterpret_cast<uint64_t>(event.object));
-        if (found == pollers_.end()) continue;
-        SimPoller& poller = *found->second;
-        if (poller.turn_at_ != event.time) continue;
+        auto& poller = *static_cast<SimPoller*>(event.object);
         poller.turn_at_ = kForever;
         // Its owner is asleep in a `Wait`, or further up the stack.
         if (poller.in_wait_ || poller.in_turn_) continue;
@@ -466,7 +505,7 @@ bool Simulation::Step(Nanoseconds time_max) {
       }
     }
     ++events_done_;
-    FreeBuried();
+    graveyard_.clear();
     return true;
   }
   return false;
@@ -497,6 +536,13 @@ void Simulation::RunTurn(SimPoller& poller) {
   if (found == pollers_.end() || found->second->kernel_ == nullptr) return;
   poller.in_turn_ = false;
   if (poller.woken_ || poller.AnyReady()) sleep = 0;
+  if (sleep > 0 && sleep != kForever &&
+      choices_.Chance(Site::kInterrupt, poller.entity_,
+                      poller.kernel_->Rate(&FaultRates::interrupt))) {
+    sleep = static_cast<Nanoseconds>(choices_.Below(
+        Site::kInterruptTime, poller.entity_, static_cast<uint64_t>(sleep)));
+    CountFault(Fault::kInterrupt, true);
+  }
   if (sleep != kForever) poller.TurnAt(DeadlineAfter(now_, sleep));
 }
 
@@ -510,6 +556,7 @@ void Simulation::SleepUntil(Nanoseconds deadline,
     }
     if (deadline != kForever) {
       now_ = std::max(now_, deadline);
+      graveyard_.clear();
       return;
     }
     std::fprintf(stderr, "%s", Report().c_str());
@@ -520,23 +567,20 @@ void Simulation::SleepUntil(Nanoseconds deadline,
 }
 
 void Simulation::Bury(std::unique_ptr<TcpEndpoint> endpoint) {
+  if (endpoint->event != kNoEvent) events_.Remove(endpoint->event);
   graveyard_.push_back(std::move(endpoint));
-  buried_ = true;
 }
 
-void Simulation::FreeBuried() {
-  if (!buried_) return;
-  buried_ = false;
-  // Those that an event refers to go with it.
-  std::erase_if(graveyard_, [](const std::unique_ptr<TcpEndpoint>& endpoint) {
-    return endpoint->scheduled == kForever;
-  });
+void Simulation::Forget(SimPoller& poller) {
+  pollers_.erase(poller.id_);
+  if (poller.turn_event_ != kNoEvent) events_.Remove(poller.turn_event_);
 }
 
 void Simulation::After(absl::Duration delay,
                        absl::AnyInvocable<void()> function) {
   Schedule(DeadlineAfter(now_, ToNanoseconds(delay)), EventKind::kFunction,
-           new absl::AnyInvocable<void()>(std::move(function)));
+           Tie(entity_), new absl::AnyInvocable<void()>(std::move(function)),
+           nullptr);
 }
 
 // ---- Running.
@@ -674,7 +718,7 @@ Simulation::Simulation(SimulationOptions options)
 
 Simulation::~Simulation() {
   rules_.clear();
-  for (const Event& event : events_) {
+  for (const Event& event : events_.all()) {
     if (event.kind == EventKind::kFunction) {
       delete static_cast<absl::AnyInvocable<void()>*>(event.object);
     }

@@ -13,7 +13,8 @@
 // options give the same trace, in every process.
 //
 // A collection may also be driven by hand (`Wait`, `Call`, `Loop`): a `Wait`
-// that has to sleep lets the rest of the world go on meanwhile.
+// lets the rest of the world go on, for as long as it has to sleep, and for a
+// microsecond when it has not.
 
 #ifndef AIOS_SIM_SIMULATION_H_
 #define AIOS_SIM_SIMULATION_H_
@@ -34,6 +35,7 @@
 #include "aios/address.h"
 #include "aios/kernel.h"
 #include "sim/choice.h"
+#include "sim/event_queue.h"
 #include "sim/network_options.h"
 #include "sim/packet.h"
 #include "sim/recording.h"
@@ -69,6 +71,8 @@ struct HostOptions {
   // The ports for sockets that were not bound to one.
   uint16_t ephemeral_port_first = 32768;
   uint16_t ephemeral_port_last = 60999;
+  // Whether the faults of kernel calls (`FaultRates`) hit this host's programs.
+  bool faulty_calls = true;
   // Of its realtime clock.
   absl::Duration clock_offset = absl::ZeroDuration();
   int64_t clock_drift_per_million = 0;
@@ -152,7 +156,8 @@ class Simulation {
 
   // Drops every packet in this direction; both ways when `both`.
   Rule Partition(const Host& from, const Host& to, bool both = true);
-  // Keeps packets back; they go on, in order, when the rule is lifted.
+  // Keeps packets back, those under way too; they go on, in order, when the
+  // rule is lifted.
   Rule Hold(const Host& from, const Host& to, bool both = true);
   // Drops packets in this direction, so many in a million.
   Rule Lose(const Host& from, const Host& to, uint32_t per_million);
@@ -222,23 +227,6 @@ class Simulation {
   friend class SimPoller;
   friend class TcpEndpoint;
 
-  enum class EventKind : uint8_t { kPacket, kTcpTimer, kFunction, kTurn };
-  struct Event {
-    Nanoseconds time;
-    // What happens on the network comes before the code that could see it.
-    uint32_t rank;
-    uint32_t tie;
-    uint64_t number;
-    EventKind kind;
-    void* object;
-    bool operator<(const Event& other) const {
-      // As a heap has its greatest on top, the first event is the greatest.
-      if (time != other.time) return time > other.time;
-      if (rank != other.rank) return rank > other.rank;
-      if (tie != other.tie) return tie > other.tie;
-      return number > other.number;
-    }
-  };
   struct Link {
     explicit Link(uint64_t id) : entity(id) {}
     LinkOptions options;
@@ -250,6 +238,7 @@ class Simulation {
   };
   struct RuleState {
     enum class Kind : uint8_t { kPartition, kHold, kLose, kDropIf };
+    explicit RuleState(Kind kind, uint64_t id) : kind(kind), entity(id) {}
     Kind kind = Kind::kPartition;
     uint32_t from = 0;
     uint32_t to = 0;
@@ -257,12 +246,13 @@ class Simulation {
     uint32_t per_million = 0;
     absl::AnyInvocable<bool(const Packet&)> drop = {};
     std::vector<Packet*> held = {};
+    ChoiceEntity entity;
   };
 
-  uint32_t Tie();
-  void Schedule(Nanoseconds time, EventKind kind, void* object);
-  void ScheduleTied(Nanoseconds time, uint32_t rank, uint32_t tie,
-                    EventKind kind, void* object);
+  // `entity` decides what comes first of the events of one moment.
+  uint32_t Tie(ChoiceEntity& entity);
+  void Schedule(Nanoseconds time, EventKind kind, uint32_t tie, void* object,
+                EventPlace* place);
   // Does the next event; false when there is none, or it is later than
   // `time_max`.
   bool Step(Nanoseconds time_max);
@@ -273,10 +263,11 @@ class Simulation {
   void SleepUntil(Nanoseconds deadline, absl::FunctionRef<bool()> awake);
   // Deletes it when nothing refers to it any more.
   void Bury(std::unique_ptr<TcpEndpoint> endpoint);
-  void FreeBuried();
+  void Forget(SimPoller& poller);
   void RunTurn(SimPoller& poller);
   RunResult Stopped(StopReason reason) const;
-  Rule AddRule(RuleState state);
+  RuleState& AddRule(RuleState::Kind kind, const Host* from, const Host* to,
+                     bool both, Rule* rule);
   void LiftRule(uint64_t id);
 
   // The network.
@@ -285,7 +276,14 @@ class Simulation {
   void Send(Packet* packet);
   bool AppliesTo(const RuleState& rule, const Packet& packet) const;
   bool StoppedByRules(Packet* packet);
-  void Route(Packet* packet);
+  // Of rules that were made while it was under way.
+  bool StoppedUnderWay(Packet* packet);
+  void KeepBack(RuleState& rule, Packet* packet);
+  // Sends it on its way, `late` by so much and in nobody's order if not 0.
+  void Route(Packet* packet, Nanoseconds late);
+  // Drawn when a packet is late, from its link's latency.
+  Nanoseconds DrawDelay(Site site, Link& link);
+  bool LostOn(Link& link, const Packet& packet);
   void Deliver(Packet* packet);
   void Drop(Packet* packet, Fault fault);
   Link& LinkBetween(uint32_t from, uint32_t to);
@@ -305,16 +303,14 @@ class Simulation {
   uint64_t next_subject_ = 1;
   uint64_t events_done_ = 0;
   size_t packets_in_flight_ = 0;
-  // Timers and turns that were scheduled and are not wanted any more count as
-  // nothing to do.
-  std::vector<Event> events_;
+  EventQueue events_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::map<std::array<uint8_t, 17>, Host*> owners_;
   std::map<std::pair<uint32_t, uint32_t>, Link> links_;
   std::map<uint64_t, RuleState> rules_;
   std::map<uint64_t, SimPoller*> pollers_;
+  // Ended connections whose functions may still be on the stack.
   std::vector<std::unique_ptr<TcpEndpoint>> graveyard_;
-  bool buried_ = false;
   std::vector<std::unique_ptr<Packet>> packets_;
   std::vector<Packet*> free_packets_;
   std::array<FaultCount, static_cast<size_t>(Fault::kCount)> fault_counts_ = {};
@@ -371,6 +367,7 @@ class Host {
   std::string Report() const;
 
  private:
+  friend class RawSockets;
   friend class Simulation;
   friend class SimKernel;
   friend class SimPoller;

@@ -45,8 +45,11 @@ TcpEndpoint::TcpEndpoint(SimKernel& kernel, uint64_t id,
 // ---- Sending packets.
 
 size_t TcpEndpoint::Window() const {
-  size_t used = received_.size() + early_bytes_;
-  return used < kReceiveCapacity ? kReceiveCapacity - used : 0;
+  size_t used = received_.size();
+  size_t window = used < receive_capacity_ ? receive_capacity_ - used : 0;
+  // What was promised stays promised.
+  return std::max<size_t>(window,
+                          std::max(window_told_, expected_) - expected_);
 }
 
 size_t TcpEndpoint::SegmentMax() const {
@@ -67,6 +70,8 @@ void TcpEndpoint::Emit(uint8_t flags, uint64_t sequence, size_t offset,
   packet->to = remote_host_;
   packet->source = local_;
   packet->target = remote_;
+  packet->source_end = id_;
+  packet->target_end = peer_id_;
   packet->sequence = sequence;
   packet->acknowledged = expected_;
   packet->window = Window();
@@ -124,9 +129,11 @@ void TcpEndpoint::Retransmit() {
   measured_ = 0;
   switch (phase_) {
     case Phase::kSynSent:
+      measured_since_ = 0;
       Emit(Packet::kSyn, 0, 0, 0);
       return;
     case Phase::kSynReceived:
+      measured_since_ = 0;
       Emit(Packet::kSyn | Packet::kAck, 0, 0, 0);
       return;
     case Phase::kOpen:
@@ -148,7 +155,7 @@ void TcpEndpoint::Retransmit() {
 
 void TcpEndpoint::StartRetransmitTimer() {
   Nanoseconds wait = timeout_;
-  for (int i = 0; i < attempts_ && wait < kTimeoutMax; ++i) wait *= 2;
+  for (int i = 0; i < backoff_ && wait < kTimeoutMax; ++i) wait *= 2;
   retransmit_at_ = kernel_.simulation_.now_ + std::min(wait, kTimeoutMax);
 }
 
@@ -178,20 +185,20 @@ Transfer TcpEndpoint::Receive(std::span<char> buffer, bool peek,
     // packet.
     uint64_t end = expected_ + Window();
     if (phase_ == Phase::kOpen && !fin_received_ &&
-        end >= window_told_ +
-                   std::min<uint64_t>(kReceiveCapacity / 2, 2 * SegmentMax()) &&
-        window_told_ - expected_ < kReceiveCapacity / 2) {
+        end >= window_told_ + std::min<uint64_t>(receive_capacity_ / 2,
+                                                 2 * SegmentMax()) &&
+        window_told_ - expected_ < receive_capacity_ / 2) {
       SendAcknowledgement();
     }
     return {.count = count};
   }
-  if (!error_.ok()) return {.error = TakeError()};
   if (fin_received_) {
+    // From then on an error is for those who write.
     CheckEnd();
     return {};
   }
-  if (reset_ || input_shut_) return {};
-  if (phase_ == Phase::kDead) return {};
+  if (!error_.ok()) return {.error = TakeError()};
+  if (input_shut_ || phase_ == Phase::kDead) return {};
   return {.error = Error(EAGAIN)};
 }
 
@@ -202,7 +209,8 @@ Transfer TcpEndpoint::Send(std::span<const ConstBuffer> buffers,
     return {.error = Error(EPIPE)};
   }
   if (phase_ != Phase::kOpen) return {.error = Error(EAGAIN)};
-  size_t room = sent_.size() < kSendCapacity ? kSendCapacity - sent_.size() : 0;
+  size_t room =
+      sent_.size() < send_capacity_ ? send_capacity_ - sent_.size() : 0;
   room = std::min(room, count_max);
   if (room == 0) return {.error = Error(EAGAIN)};
   size_t count = 0;
@@ -251,7 +259,7 @@ void TcpEndpoint::Close() {
     return;
   }
   fin_wanted_ = true;
-  forget_at_ = kernel_.simulation_.now_ + kOrphanTime;
+  if (fin_acknowledged_) forget_at_ = kernel_.simulation_.now_ + kOrphanTime;
   Transmit();
   MaybeFinish();
   TimerChanged();
@@ -273,7 +281,6 @@ void TcpEndpoint::Fail(Error error, bool tell_peer) {
     Emit(Packet::kRst | Packet::kAck, next_, 0, 0);
   }
   error_ = error;
-  reset_ = true;
   Die();
 }
 
@@ -284,6 +291,11 @@ void TcpEndpoint::EnableKeepAlive(bool on) {
                   ? kernel_.simulation_.now_ + kKeepAliveIdle
                   : kForever;
   TimerChanged();
+}
+
+void TcpEndpoint::SetCapacities(size_t send, size_t receive) {
+  send_capacity_ = send;
+  receive_capacity_ = receive;
 }
 
 bool TcpEndpoint::readable() const {
@@ -298,7 +310,7 @@ bool TcpEndpoint::writable() const {
   if (phase_ == Phase::kDead || !error_.ok() || fin_wanted_) return true;
   // Not before a third is free: a writer that is woken for every acknowledged
   // segment would do nothing else.
-  return sent_.size() * 3 <= kSendCapacity * 2;
+  return sent_.size() * 3 <= send_capacity_ * 2;
 }
 
 // ---- The network's side.
@@ -309,6 +321,7 @@ void TcpEndpoint::Open(const Packet& syn) {
   timeout_ = kFirstTimeout;
   expected_ = syn.sequence + 1;
   peer_window_ = syn.window;
+  peer_id_ = syn.source_end;
   measured_since_ = kernel_.simulation_.now_;
   Emit(Packet::kSyn | Packet::kAck, 0, 0, 0);
   next_ = 1;
@@ -316,17 +329,37 @@ void TcpEndpoint::Open(const Packet& syn) {
   TimerChanged();
 }
 
-void TcpEndpoint::Establish() {
+void TcpEndpoint::Establish(const Packet& packet) {
   phase_ = Phase::kOpen;
+  peer_window_ = packet.window;
   unacknowledged_ = 1;
-  attempts_ = 0;
+  backoff_ = 0;
   retransmit_at_ = kForever;
-  measured_ = 1;
-  MeasureRoundTrip();
+  if (measured_since_ != 0) MeasureRoundTrip();
   if (keep_alive_) EnableKeepAlive(true);
+  if (listener != nullptr) {
+    --listener->handshakes;
+    listener->accept_queue.push_back(this);
+    kernel_.Notify(*listener);
+  }
+  Notify();
 }
 
 void TcpEndpoint::OnPacket(const Packet& packet) {
+  bool syn = (packet.flags & Packet::kSyn) != 0;
+  bool acknowledges = (packet.flags & Packet::kAck) != 0;
+  if (packet.target_end != 0 && packet.target_end != id_) {
+    // For an earlier connection, whose other end does not know yet.
+    if ((packet.flags & Packet::kRst) == 0) kernel_.AnswerWithReset(packet);
+    return;
+  }
+  if (peer_id_ != 0 && packet.source_end != 0 &&
+      packet.source_end != peer_id_) {
+    // The other host has forgotten this connection and begins a new one. It
+    // finds our answer strange, and tells us so by a reset.
+    if (syn && !acknowledges) SendAcknowledgement();
+    return;
+  }
   if ((packet.flags & Packet::kRst) != 0) {
     OnReset();
     return;
@@ -336,35 +369,40 @@ void TcpEndpoint::OnPacket(const Packet& packet) {
     case Phase::kDead:
       return;
     case Phase::kSynSent:
-      if ((packet.flags & (Packet::kSyn | Packet::kAck)) !=
-          (Packet::kSyn | Packet::kAck)) {
+      if (!syn) {
+        // Of a connection that we have forgotten.
+        kernel_.AnswerWithReset(packet);
         return;
       }
       expected_ = packet.sequence + 1;
-      peer_window_ = packet.window;
-      Establish();
+      peer_id_ = packet.source_end;
+      if (!acknowledges) {
+        // Both ends have called at the same moment, or they are the same.
+        phase_ = Phase::kSynReceived;
+        Emit(Packet::kSyn | Packet::kAck, 0, 0, 0);
+        return;
+      }
+      Establish(packet);
       SendAcknowledgement();
-      Notify();
       TimerChanged();
       return;
     case Phase::kSynReceived:
-      if ((packet.flags & Packet::kSyn) != 0) {
+      if (!acknowledges) {
         // Our answer was lost, or is still on its way.
         Emit(Packet::kSyn | Packet::kAck, 0, 0, 0);
         return;
       }
-      if ((packet.flags & Packet::kAck) == 0 || packet.acknowledged < 1) return;
-      Establish();
-      peer_window_ = packet.window;
-      if (listener != nullptr) {
-        --listener->handshakes;
-        listener->accept_queue.push_back(this);
-        kernel_.Notify(*listener);
+      if (packet.acknowledged < 1) return;
+      Establish(packet);
+      if (syn) {
+        SendAcknowledgement();
+        TimerChanged();
+        return;
       }
       break;
     case Phase::kOpen:
     case Phase::kTimeWait:
-      if ((packet.flags & Packet::kSyn) != 0) {
+      if (syn) {
         // The third packet of the handshake was lost.
         SendAcknowledgement();
         return;
@@ -403,6 +441,12 @@ void TcpEndpoint::OnAcknowledgement(const Packet& packet) {
   if (acknowledged >= unacknowledged_) {
     // Of an old packet that was overtaken the window is old, too.
     bool same = packet.window == peer_window_;
+    if (peer_window_ == 0 && packet.window != 0 && !fin_sent_) {
+      // No probe is needed any more; the last one may not have been taken.
+      backoff_ = 0;
+      retransmit_at_ = kForever;
+      if (acknowledged == unacknowledged_) next_ = unacknowledged_;
+    }
     peer_window_ = packet.window;
     if (acknowledged == unacknowledged_) {
       bool duplicate = same && packet.payload.empty() &&
@@ -419,12 +463,18 @@ void TcpEndpoint::OnAcknowledgement(const Packet& packet) {
     return;
   }
   duplicate_acknowledgements_ = 0;
+  backoff_ = 0;
   if (measured_ != 0 && acknowledged >= measured_) MeasureRoundTrip();
   uint64_t data_end = SendEnd();
   bool was_writable = writable();
   sent_.Consume(std::min(acknowledged, data_end) - unacknowledged_);
   unacknowledged_ = acknowledged;
-  if (fin_sent_ && acknowledged == next_) fin_acknowledged_ = true;
+  if (fin_sent_ && acknowledged == next_) {
+    fin_acknowledged_ = true;
+    if (socket == nullptr && listener == nullptr) {
+      forget_at_ = kernel_.simulation_.now_ + kOrphanTime;
+    }
+  }
   retransmit_at_ = kForever;
   if (next_ > unacknowledged_) {
     // The next hole of the same loss.
@@ -443,26 +493,29 @@ void TcpEndpoint::OnData(const Packet& packet) {
     if (sequence < expected_ && phase_ == Phase::kOpen) SendAcknowledgement();
     return;
   }
-  if (socket == nullptr && listener == nullptr && length != 0 &&
-      sequence + length > expected_) {
+  if (length != 0 && sequence + length > expected_) {
     // Nobody will ever read it.
-    Reset();
-    return;
+    if (socket == nullptr && listener == nullptr) {
+      Reset();
+      return;
+    }
+    if (input_shut_ && fin_wanted_) {
+      Fail(Error(ECONNRESET), /*tell_peer=*/true);
+      return;
+    }
   }
   if (fin) fin_at_ = std::min(fin_at_, sequence + length);
   bool in_order = sequence <= expected_;
   if (in_order) {
     if (sequence + length > expected_) {
       size_t offset = expected_ - sequence;
-      size_t room = Window();
-      size_t taken = std::min(length - offset, room);
+      size_t taken = std::min(length - offset, Window());
       received_.Append({packet.payload.data() + offset, taken});
       expected_ += taken;
       TakeInOrder();
       if (taken != 0) Notify();
     }
-  } else if (length != 0 &&
-             early_bytes_ + received_.size() + length <= kReceiveCapacity) {
+  } else if (length != 0 && sequence + length <= expected_ + Window()) {
     auto [place, added] = early_.try_emplace(sequence, packet.payload);
     if (added) early_bytes_ += length;
   }
@@ -471,7 +524,7 @@ void TcpEndpoint::OnData(const Packet& packet) {
   // At once where the peer may be waiting for it or something is missing,
   // otherwise with the next packet, or a little later.
   if (!in_order || !early_.empty() || fin || unacknowledged_segments_ >= 2 ||
-      sequence + length < expected_) {
+      sequence + length != expected_) {
     SendAcknowledgement();
   } else {
     acknowledge_at_ = kernel_.simulation_.now_ + kDelayedAcknowledgement;
@@ -507,13 +560,12 @@ void TcpEndpoint::OnReset() {
     case Phase::kOpen:
       // After both have said that they send no more, nothing is lost.
       if (fin_received_ && fin_acknowledged_) break;
-      error_ = Error(fin_received_ ? EPIPE : ECONNRESET);
+      error_ = Error(fin_received_ && !fin_sent_ ? EPIPE : ECONNRESET);
       break;
     case Phase::kTimeWait:
     case Phase::kDead:
       break;
   }
-  reset_ = true;
   bool handshake = phase_ == Phase::kSynReceived;
   if (handshake && listener != nullptr) {
     --listener->handshakes;
@@ -587,10 +639,12 @@ Nanoseconds TcpEndpoint::NextTimer() const {
 void TcpEndpoint::TimerChanged() {
   Nanoseconds next = NextTimer();
   // A later one is noticed when the earlier event comes.
-  if (next < scheduled) {
-    scheduled = next;
-    kernel_.simulation_.Schedule(next, Simulation::EventKind::kTcpTimer, this);
-  }
+  if (next >= scheduled) return;
+  Simulation& simulation = kernel_.simulation_;
+  if (event != kNoEvent) simulation.events_.Remove(event);
+  scheduled = next;
+  simulation.Schedule(next, EventKind::kTcpTimer, simulation.Tie(entity_), this,
+                      &event);
 }
 
 void TcpEndpoint::OnTimer() {
@@ -624,6 +678,7 @@ void TcpEndpoint::OnTimer() {
     }
     Retransmit();
     ++attempts_;
+    ++backoff_;
     recover_ = std::max(recover_, next_);
     StartRetransmitTimer();
   }

@@ -21,6 +21,7 @@
 #include "aios/error.h"
 #include "aios/kernel.h"
 #include "sim/choice.h"
+#include "sim/event_queue.h"
 #include "sim/packet.h"
 #include "sim/stream_buffer.h"
 #include "sim/stream_check.h"
@@ -40,10 +41,16 @@ class TcpEndpoint {
     kDead,         // no packets any more
   };
 
+  // How much it keeps at most, unless told otherwise.
+  static constexpr size_t kSendCapacity = size_t{5} << 19;     // 2.5 MiB
+  static constexpr size_t kReceiveCapacity = size_t{3} << 19;  // 1.5 MiB
+
   TcpEndpoint(SimKernel& kernel, uint64_t id, const SocketAddress& local,
               const SocketAddress& remote, uint32_t remote_host);
 
   uint64_t id() const { return id_; }
+  // The other end's, once it is known.
+  uint64_t peer_id() const { return peer_id_; }
   Phase phase() const { return phase_; }
   const SocketAddress& local() const { return local_; }
   const SocketAddress& remote() const { return remote_; }
@@ -70,6 +77,8 @@ class TcpEndpoint {
   void Fail(Error error, bool tell_peer);
   void EnableKeepAlive(bool on);
 
+  void SetCapacities(size_t send, size_t receive);
+
   bool readable() const;
   bool writable() const;
   bool connected() const { return phase_ == Phase::kOpen; }
@@ -84,15 +93,13 @@ class TcpEndpoint {
   // The earliest moment at which `OnTimer` has something to do.
   Nanoseconds NextTimer() const;
   void OnTimer();
+  void TimerChanged();
 
-  // What the simulation keeps for it.
-  Nanoseconds scheduled = kForever;  // the time of its event, if any
-  bool removed = false;              // to be deleted with its event
+  // Its timer in the simulation's queue: at `NextTimer`, or before.
+  Nanoseconds scheduled = kForever;
+  EventPlace event = kNoEvent;
 
  private:
-  static constexpr size_t kSendCapacity = size_t{5} << 19;     // 2.5 MiB
-  static constexpr size_t kReceiveCapacity = size_t{3} << 19;  // 1.5 MiB
-
   size_t Window() const;
   size_t SegmentMax() const;
   uint64_t SendEnd() const { return unacknowledged_ + sent_.size(); }
@@ -106,14 +113,14 @@ class TcpEndpoint {
   void TakeInOrder();
   void OnFin();
   void OnReset();
-  void Establish();
+  // It is established, perhaps after being an attempt of the program's.
+  void Establish(const Packet& packet);
   void MeasureRoundTrip();
   void Notify();
   void CheckRead(std::span<const char> bytes);
   void CheckEnd();
   void Die();
   void MaybeFinish();
-  void TimerChanged();
 
   SimKernel& kernel_;
   const uint64_t id_;
@@ -121,6 +128,9 @@ class TcpEndpoint {
   const SocketAddress local_;
   const SocketAddress remote_;
   const uint32_t remote_host_;
+  uint64_t peer_id_ = 0;
+  size_t send_capacity_ = kSendCapacity;
+  size_t receive_capacity_ = kReceiveCapacity;
   Phase phase_ = Phase::kSynSent;
 
   // Sending. Sequence number 0 is the SYN; data starts at 1.
@@ -135,6 +145,7 @@ class TcpEndpoint {
   int duplicate_acknowledgements_ = 0;
   uint64_t recover_ = 0;  // in recovery until this is acknowledged
   int attempts_ = 0;      // without an answer
+  int backoff_ = 0;       // without progress
 
   // Receiving.
   StreamBuffer received_;
@@ -152,7 +163,6 @@ class TcpEndpoint {
   bool connector_ = false;
 
   Error error_;
-  bool reset_ = false;  // by the peer
   bool keep_alive_ = false;
   int probes_ = 0;
 

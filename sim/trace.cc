@@ -48,6 +48,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(What::kCount)>
         "operation-started",
         "operation-ended",
         "mark",
+        "reset",
 };
 
 }  // namespace

@@ -61,6 +61,9 @@ enum class What : uint8_t {
   kOperationEnded,
   // A mark of the user; `a` and `b` are theirs.
   kMark,
+  // A connection is reset by a program (subject: the socket), or by the network
+  // (subject: the end).
+  kReset,
   kCount,
 };
 

@@ -24,7 +24,7 @@
 namespace aios::test {
 
 struct KernelParam {
-  // Letters and digits, such as "epoll".
+  // Letters, digits and underscores, such as "epoll".
   std::string name;
   // One world for each test.
   std::function<std::unique_ptr<TestWorld>()> make_world;
