@@ -24,16 +24,11 @@ namespace {
 
 Error LastError() { return Error(errno); }
 
-// Every descriptor below a lowered limit is taken, from `Begin` on.
+// Every descriptor below a lowered limit is taken.
 class RealShortage final : public HandleShortage {
  public:
-  RealShortage() { EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &limit_), 0); }
-
-  ~RealShortage() override {
-    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit_), 0) << LastError().Name();
-  }
-
-  void Begin(int spare) {
+  explicit RealShortage(int spare) {
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &limit_), 0);
     OwnedDescriptor first_free(open("/dev/null", O_RDONLY | O_CLOEXEC));
     rlimit lower = limit_;
     lower.rlim_cur = static_cast<rlim_t>(first_free.get() + spare + 8);
@@ -46,6 +41,10 @@ class RealShortage final : public HandleShortage {
     EXPECT_EQ(errno, EMFILE);
     fillers_.push_back(std::move(first_free));
     Allow(spare);
+  }
+
+  ~RealShortage() override {
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit_), 0) << LastError().Name();
   }
 
   void Allow(int count) override {
@@ -280,14 +279,7 @@ SocketAddress RealWorld::SilentAddress(Family family) {
 std::unique_ptr<HandleShortage> RealWorld::LimitHandles(int spare) {
   // So that what it needs is there before handles are short.
   Until([] { return true; });
-  auto made = std::make_unique<RealShortage>();
-  RealShortage& begins = *made;
-  std::unique_ptr<HandleShortage> shortage = std::move(made);
-  // The undefined-behaviour sanitizer opens a pipe when it meets a class for
-  // the first time: here it still can.
-  shortage->Allow(0);
-  begins.Begin(spare);
-  return shortage;
+  return std::make_unique<RealShortage>(spare);
 }
 
 std::unique_ptr<Interruptions> RealWorld::InterruptCalls() {
