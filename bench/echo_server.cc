@@ -264,7 +264,8 @@ class DatagramServer : public Server {
                                              bool share_port) override {
     auto state = share_port
                      ? OpenShared(collection, {address, port})
-                     : aios::OpenUdp(collection, {.local_address = address,
+                     : aios::OpenUdp(collection, {.name = "echo_server",
+                                                  .local_address = address,
                                                   .local_port = port});
     if (!state.ok()) return state.status();
     state_ = *std::move(state);
@@ -295,7 +296,7 @@ class DatagramServer : public Server {
     if (error.ok()) error = kernel.Bind(handle, address);
     if (!error.ok()) {
       if (handle != aios::kNoHandle) kernel.Close(handle);
-      return error.ToStatus(address.ToString());
+      return error.ToStatus("cannot bind to " + address.ToString());
     }
     return aios::CreateAsyncIoState(collection, handle,
                                     {.udp = aios::Udp::kUnconnected,

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -83,30 +85,33 @@ class Demo {
     table_.End(row, std::move(code), 0);
   }
 
-  // Runs the loop until all rows have their outcome.
-  void RunRows() {
+  // Runs the loop until the condition is true, or for as long as a part may
+  // take.
+  void RunUntil(absl::FunctionRef<bool()> condition) {
     absl::Time end = absl::Now() + kPartMax;
-    while (!table_.complete() && absl::Now() < end) {
-      collection_->Wait(end - absl::Now());
+    while (!condition() && absl::Now() < end) {
+      collection_->Wait(std::max(end - absl::Now(), absl::ZeroDuration()));
       collection_->Call();
     }
+  }
+
+  // Runs the loop until all rows have their outcome.
+  void RunRows() {
+    RunUntil([this] { return table_.complete(); });
   }
 
   // Connects to `listener`.
   std::unique_ptr<AsyncIoState> Connect(Listener& listener,
                                         ConnectTcpOptions options = {}) {
-    bool connected = false;
+    absl::Status status = absl::DeadlineExceededError("connect");
     auto state = Check(ConnectTcp(
         *collection_, kLoopback, listener.port(),
-        [&connected](AsyncIoState&, const IoResult& result) {
-          Check(result.ToStatus());
-          connected = true;
+        [&status](AsyncIoState&, const IoResult& result) {
+          status = result.ToStatus();
         },
         std::move(options)));
-    while (!connected) {
-      collection_->Wait();
-      collection_->Call();
-    }
+    RunUntil([&status] { return !absl::IsDeadlineExceeded(status); });
+    Check(status);
     return state;
   }
 
@@ -163,14 +168,11 @@ class Demo {
         table_.End(read, in_order ? "in order" : "garbled", size);
       }));
     });
-    while (state->output_queue_length() != 0) {
-      collection_->Wait();
-      collection_->Call();
-    }
+    RunUntil([&state] { return state->output_queue_length() == 0; });
     Check(state->Shutdown(Direction::kOutput));
     RunRows();
-    reader.join();
     state.reset();
+    reader.join();
 
     state = Connect(listener);
     Check(state->WriteBuffer(
@@ -223,10 +225,7 @@ class Demo {
           Check(state.Finish(length).status());
         }));
     peer.Send("hel");
-    while (!has_piece) {
-      collection_->Wait();
-      collection_->Call();
-    }
+    RunUntil([&has_piece] { return has_piece; });
     peer.Send("lo\nwor");
     RunRows();
     Table::Row row = table_.Start("BufferedDataLength after it", {"ok", 3});
