@@ -34,6 +34,10 @@ class Layers(unittest.TestCase):
         self.assertEqual(self.finds("aios/a.cc", '#include "gtest/gtest.h"', '#include "uv.h"'),
                          ["1", "2"])
 
+    def test_libraries_by_layer(self):
+        for path, expected in (("sim/a.cc", []), ("aios/a.cc", ["1"]), ("backends/a.cc", ["1"])):
+            self.assertEqual(self.finds(path, '#include "nlohmann/json.hpp"'), expected, path)
+
     def test_sim_never_knows_backends(self):
         self.assertEqual(self.finds("sim/a.cc", '#include "aios/kernel.h"', '#include "sim/a.h"',
                                     '#include "backends/epoll_kernel.h"'), ["3"])
@@ -186,6 +190,15 @@ class Guards(unittest.TestCase):
     def test_begins_with_the_project(self):
         good = "#ifndef AIOS_SIM_A_H_\n#define AIOS_SIM_A_H_\n#endif\n"
         self.assertEqual(found("guards", {"sim/a.h": good}), [])
+
+
+class Packages(unittest.TestCase):
+    def test_each_is_installed(self):
+        files = {"tools/setup": "build='\nliba-dev: A\nlibb++: B\n'\n# libc-dev\n",
+                 "tools/bazel/dependencies.bzl":
+                     '_system("a", debian = ["liba-dev", "libb++"])\n'
+                     '_system("c", debian = [\n    "libc-dev",\n])\n'}
+        self.assertEqual(found("packages", files), ["tools/bazel/dependencies.bzl:3"])
 
 
 class Text(unittest.TestCase):

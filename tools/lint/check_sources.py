@@ -39,9 +39,12 @@ LAYERS = {
     "tests": ["aios", "backends", "bench", "examples", "sim", "tests"],
     "tools": ["aios", "backends", "sim", "tools"],
 }
-# What the library itself may include from outside; tests and programs are free.
-LIBRARY_FOLDERS = ["aios", "backends", "sim"]
-LIBRARY_OUTSIDE = r"absl/|ares(_\w+)?\.h$"
+# The headers of outside libraries that the library itself may include; tests and programs are free.
+OUTSIDE = {
+    "aios": r"absl/|ares(_\w+)?\.h$",
+    "backends": r"absl/",
+    "sim": r"absl/|ares(_\w+)?\.h$|nlohmann/|yaml-cpp/",
+}
 # Examples show what users may write.
 EXAMPLE_HEADERS = ["aios/aios.h", "backends/default_kernel.h"]
 
@@ -177,16 +180,17 @@ def check_layers(tree):
                     yield path, line, f"{header} is no header for users: examples show public API"
             elif quoted and tree.has(os.path.join(os.path.dirname(path), header)):
                 yield path, line, f"include {header} by its path from the top"
-            elif quoted and layer in LIBRARY_FOLDERS and not re.match(LIBRARY_OUTSIDE, header):
-                yield path, line, f"{header} is of no library that aios depends on"
+            elif quoted and layer in OUTSIDE and not re.match(OUTSIDE[layer], header):
+                yield path, line, f"{header} is of no library that {layer}/ depends on"
 
 
 def check_portable(tree):
     """No system call, clock or randomness outside of backends/."""
     for path in tree.cpp(PORTABLE_FOLDERS):
         text = tree.text(path)
+        outside = OUTSIDE[path.partition("/")[0]]
         for line, header, quoted in includes(text):
-            if not quoted and header.endswith(".h") and not re.match(LIBRARY_OUTSIDE, header):
+            if not quoted and header.endswith(".h") and not re.match(outside, header):
                 yield path, line, f"<{header}> is the system's: only backends/ may include it"
             elif header in ("ctime", "csignal"):
                 yield path, line, f"<{header}> is for clocks and signals: only backends/ may"
@@ -275,12 +279,26 @@ def check_text(tree):
             yield path, text.count("\n") + 1, "no newline at the end of the file"
 
 
+def check_packages(tree):
+    """tools/setup installs the packages of every library that Bazel looks for."""
+    path = "tools/bazel/dependencies.bzl"
+    if not tree.has(path):
+        return
+    installed = re.findall(r"^([a-z0-9][a-z0-9+.-]+): ", tree.text("tools/setup"), re.M)
+    for node in ast.walk(ast.parse(tree.text(path))):
+        if isinstance(node, ast.keyword) and node.arg == "debian":
+            for package in node.value.elts:
+                if package.value not in installed:
+                    yield path, package.lineno, f"{package.value} is not in tools/setup"
+
+
 CHECKS = {
     "layers": check_layers,
     "portable": check_portable,
     "deterministic": check_deterministic,
     "built": check_built,
     "guards": check_guards,
+    "packages": check_packages,
     "text": check_text,
 }
 
