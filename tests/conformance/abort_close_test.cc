@@ -1,11 +1,8 @@
-// Conformance of abort, close and shutdown: lines 27-32 of the checklist, and
-// the table by which every operation ends exactly once.
+// Conformance of abort, close and shutdown: lines 27-32 of the checklist.
 
-#include <any>
 #include <cerrno>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -787,6 +784,26 @@ TEST_P(AbortCloseTest, ShutdownThatFailsGivesTheKernelsError) {
   EXPECT_EQ(shutdown.last().error, Error(ENOTCONN));
 }
 
+TEST_P(AbortCloseTest, ShutdownCallbackMayDestroyTheState) {
+  for (bool abort : {false, true}) {
+    Channel channel = MakeChannel();
+    char byte;
+    Recorder read(*this, "read");
+    Recorder shutdown(*this, "shutdown");
+    ASSERT_OK(channel.state->ReadBuffer({&byte, 1}, read.Callback()));
+    ASSERT_OK(channel.state->Shutdown(
+        abort ? Direction::kIo : Direction::kOutput,
+        {.abort = abort,
+         .callback = shutdown.Callback(
+             [&](AsyncIoState&, const IoResult&) { channel.state.reset(); })}));
+    ASSERT_TRUE(RunUntil(shutdown));
+    RunFor(absl::Milliseconds(1));
+    EXPECT_FALSE(read.called());
+    EXPECT_EQ(read.callbacks_alive() + shutdown.callbacks_alive(), 0);
+    EXPECT_EQ(collection().size(), 0u);
+  }
+}
+
 TEST_P(AbortCloseTest, ShutdownInACallbackOfTheStateWithAbort) {
   // The read that the callback has just started is what is in progress then.
   Channel channel = MakeChannel();
@@ -808,471 +825,43 @@ TEST_P(AbortCloseTest, ShutdownInACallbackOfTheStateWithAbort) {
   EXPECT_FALSE(second.called());
 }
 
-// ---- Every operation ends exactly once.
-//
-// Operation x how it is ended x from where x how far it had come. What is
-// expected of each cell follows from the top of async_io_state.h.
+// ---- In functions that `Apply` posted. What ends operations everywhere else
+// is in the table of tests/ending.
 
-enum class Operation {
-  kReadBuffer,
-  kReadWithChecking,
-  kWaitForInput,
-  kReceiveMessage,
-  kReceiveDatagram,
-  kWriteBuffer,
-  kSendMessage,
-  kQueuedWrite,
-  kSendDatagram,
-  kSendToAddress,
-  kConnect,
-};
-
-enum class End {
-  kAbort,       // of the operation's direction
-  kAbortOther,  // of the other one
-  kAbortIo,
-  kAbortAndClose,
-  kShutdown,  // with abort
-  kClose,
-  kDestroy,
-  kCloseCollection,
-  kDestroyCollection,
-  kNone,  // left to end by itself, by its timeout if need be
-};
-
-enum class From { kOutside, kOtherState, kSameState, kPosted };
-
-enum class Phase { kFresh, kSettled };
-
-const char* NameOfOperation(Operation operation) {
-  switch (operation) {
-    case Operation::kReadBuffer:
-      return "ReadBuffer";
-    case Operation::kReadWithChecking:
-      return "ReadWithChecking";
-    case Operation::kWaitForInput:
-      return "WaitForInput";
-    case Operation::kReceiveMessage:
-      return "ReceiveMessage";
-    case Operation::kReceiveDatagram:
-      return "ReceiveDatagram";
-    case Operation::kWriteBuffer:
-      return "WriteBuffer";
-    case Operation::kSendMessage:
-      return "SendMessage";
-    case Operation::kQueuedWrite:
-      return "QueuedWrite";
-    case Operation::kSendDatagram:
-      return "SendDatagram";
-    case Operation::kSendToAddress:
-      return "SendToAddress";
-    case Operation::kConnect:
-      return "Connect";
-  }
-  return "";
-}
-
-const char* NameOfEnd(End end) {
-  switch (end) {
-    case End::kAbort:
-      return "Abort";
-    case End::kAbortOther:
-      return "AbortOther";
-    case End::kAbortIo:
-      return "AbortIo";
-    case End::kAbortAndClose:
-      return "AbortAndClose";
-    case End::kShutdown:
-      return "Shutdown";
-    case End::kClose:
-      return "Close";
-    case End::kDestroy:
-      return "Destroy";
-    case End::kCloseCollection:
-      return "CloseCollection";
-    case End::kDestroyCollection:
-      return "DestroyCollection";
-    case End::kNone:
-      return "ItsOwn";
-  }
-  return "";
-}
-
-const char* NameOfFrom(From from) {
-  switch (from) {
-    case From::kOutside:
-      return "Outside";
-    case From::kOtherState:
-      return "OtherState";
-    case From::kSameState:
-      return "SameState";
-    case From::kPosted:
-      return "Posted";
-  }
-  return "";
-}
-
-using Cell = std::tuple<KernelParam, Operation, End, From, Phase>;
-
-class EndsOnceTest : public testing::TestWithParam<Cell>, public Conformance {
- protected:
-  EndsOnceTest() : Conformance(std::get<0>(GetParam())) {}
-
-  Operation operation() const { return std::get<1>(GetParam()); }
-  End end() const { return std::get<2>(GetParam()); }
-  From from() const { return std::get<3>(GetParam()); }
-  Phase phase() const { return std::get<4>(GetParam()); }
-
-  bool is_input() const { return operation() <= Operation::kReceiveDatagram; }
-  bool is_udp() const {
-    return operation() == Operation::kReceiveDatagram ||
-           operation() == Operation::kSendDatagram ||
-           operation() == Operation::kSendToAddress;
-  }
-
-  void MakeState() {
-    switch (operation()) {
-      case Operation::kReceiveDatagram:
-      case Operation::kSendToAddress:
-        state_ = MakeUdp();
-        break;
-      case Operation::kSendDatagram: {
-        udp_peer_ = world().Udp(Family::kIpv4);
-        absl::StatusOr<std::unique_ptr<AsyncIoState>> made =
-            ConnectUdp(collection(), udp_peer_->address().ip(),
-                       udp_peer_->address().port());
-        ASSERT_OK(made);
-        state_ = *std::move(made);
-        break;
-      }
-      case Operation::kConnect:
-        break;
-      default: {
-        Channel channel = MakeChannel({.queue_output = true});
-        state_ = std::move(channel.state);
-        peer_ = std::move(channel.peer);
-      }
+TEST_P(AbortCloseTest, OperationsStartedAndEndedInAnAppliedFunction) {
+  Channel aborted = MakeChannel();
+  Channel closed = MakeChannel();
+  Channel destroyed = MakeChannel();
+  Recorder read(*this, "read");
+  Recorder write(*this, "write");
+  Recorder none(*this, "none");
+  Recorder abort(*this, "abort");
+  char buffer[1];
+  InLoop([&] {
+    for (Channel* channel : {&aborted, &closed, &destroyed}) {
+      channel->peer->Send("x");
+      EXPECT_OK(channel->state->ReadBuffer(buffer, none.Callback()));
+      EXPECT_OK(channel->state->WriteBuffer("x", none.Callback()));
     }
-  }
-
-  // Starts the operation under test.
-  void Start(Timeout timeout) {
-    switch (operation()) {
-      case Operation::kReadBuffer:
-        ASSERT_OK(state_->ReadBuffer(buffer_, operation_.Callback(),
-                                     {.timeout = timeout}));
-        break;
-      case Operation::kReadWithChecking:
-        ASSERT_OK(state_->ReadWithChecking(operation_.Callback(),
-                                           {.timeout = timeout}));
-        break;
-      case Operation::kWaitForInput:
-        ASSERT_OK(
-            state_->WaitForInput(operation_.Callback(), {.timeout = timeout}));
-        break;
-      case Operation::kReceiveMessage:
-      case Operation::kReceiveDatagram:
-        ASSERT_OK(state_->ReceiveMessage(buffer_, operation_.Callback(),
-                                         {.timeout = timeout}));
-        break;
-      case Operation::kWriteBuffer:
-        ASSERT_OK(state_->WriteBuffer(EndlessData(), operation_.Callback(),
-                                      {.timeout = timeout}));
-        break;
-      case Operation::kQueuedWrite:
-        ASSERT_OK(state_->WriteBuffer(EndlessData(), ahead_.Callback(),
-                                      {.timeout = timeout}));
-        ASSERT_OK(state_->WriteBuffer("queued", operation_.Callback()));
-        break;
-      case Operation::kSendMessage:
-        ASSERT_OK(state_->SendMessage(EndlessData(), operation_.Callback(),
-                                      {.timeout = timeout}));
-        break;
-      case Operation::kSendDatagram:
-        ASSERT_OK(state_->SendMessage("datagram", operation_.Callback()));
-        break;
-      case Operation::kSendToAddress:
-        ASSERT_OK(state_->SendMessageToAddress(*state_->address(), "datagram",
-                                               operation_.Callback()));
-        break;
-      case Operation::kConnect: {
-        // A fresh one may succeed as soon as the loop runs.
-        SocketAddress target;
-        if (phase() == Phase::kFresh) {
-          listener_ = world().Listen(Family::kIpv4);
-          target = listener_->address();
-        } else {
-          target = world().SilentAddress(Family::kIpv4);
-        }
-        absl::StatusOr<std::unique_ptr<AsyncIoState>> made = ConnectTcp(
-            collection(), target.ip(), target.port(), operation_.Callback(),
-            {.connect_timeout = timeout.value_or(absl::InfiniteDuration())});
-        ASSERT_OK(made);
-        state_ = *std::move(made);
-        break;
-      }
-    }
-  }
-
-  void Finish() {
-    const Direction direction =
-        is_input() ? Direction::kInput : Direction::kOutput;
-    const Direction other = is_input() ? Direction::kOutput : Direction::kInput;
-    switch (end()) {
-      case End::kAbort:
-        EXPECT_OK(state_->Abort(end_.Callback(), direction));
-        break;
-      case End::kAbortOther:
-        EXPECT_OK(state_->Abort(end_.Callback(), other));
-        break;
-      case End::kAbortIo:
-        EXPECT_OK(state_->Abort(end_.Callback(), Direction::kIo));
-        break;
-      case End::kAbortAndClose:
-        EXPECT_OK(
-            state_->AbortAndClose({.close_callback = end_.CloseCallback()}));
-        break;
-      case End::kShutdown:
-        EXPECT_OK(state_->Shutdown(
-            direction, {.abort = true, .callback = end_.Callback()}));
-        break;
-      case End::kClose:
-        state_->Close();
-        break;
-      case End::kDestroy:
-        state_.reset();
-        break;
-      case End::kCloseCollection:
-        collection().Close();
-        break;
-      case End::kDestroyCollection:
-        DestroyCollection();
-        break;
-      case End::kNone:
-        break;
-    }
-  }
-
-  std::string buffer_ = std::string(16, '.');
-  Recorder operation_{*this, "operation"};
-  // The write in progress before a queued one.
-  Recorder ahead_{*this, "ahead"};
-  Recorder end_{*this, "end"};
-  std::unique_ptr<TcpPeer> peer_;
-  std::unique_ptr<UdpPeer> udp_peer_;
-  std::unique_ptr<TcpListenerPeer> listener_;
-  std::unique_ptr<AsyncIoState> state_;
-};
-
-TEST_P(EndsOnceTest, Cell) {
-  ASSERT_NO_FATAL_FAILURE(MakeState());
-
-  // Where the ending comes from.
-  Recorder trigger(*this, "trigger");
-  auto finish = [this](AsyncIoState&, const IoResult&) { Finish(); };
-  Channel other;
+    EXPECT_OK(aborted.state->Abort(abort.Callback(), Direction::kIo));
+    closed.state->Close();
+    destroyed.state.reset();
+    EXPECT_FALSE(abort.called()) << "posted";
+  });
+  ASSERT_TRUE(RunUntil(abort));
+  RunFor(absl::Milliseconds(1));
+  EXPECT_TRUE(abort.last().interrupted);
+  EXPECT_FALSE(none.called());
+  EXPECT_EQ(none.callbacks_alive(), 0);
+  // Nothing of the aborted write has left.
+  ASSERT_OK(aborted.state->WriteBuffer("y", write.Callback()));
+  ASSERT_TRUE(RunUntil(write));
+  EXPECT_EQ(aborted.peer->ReceiveExactly(1), "y");
   char byte;
-  if (from() == From::kOtherState) {
-    other = MakeChannel({.name = "other"});
-    ASSERT_OK(other.state->ReadBuffer({&byte, 1}, trigger.Callback(finish)));
-  }
-
-  const Timeout timeout = end() == End::kNone && from() == From::kOutside
-                              ? Timeout(absl::Milliseconds(2))
-                              : Timeout();
-  if (from() == From::kPosted && phase() == Phase::kFresh) {
-    // Started and ended in one function of the loop.
-    InLoop([&] {
-      Start(timeout);
-      Finish();
-    });
-  } else {
-    ASSERT_NO_FATAL_FAILURE(Start(timeout));
-    if (phase() == Phase::kSettled) RunFor(absl::Milliseconds(1));
-    switch (from()) {
-      case From::kOutside:
-        Finish();
-        break;
-      case From::kPosted:
-        InLoop([this] { Finish(); });
-        break;
-      case From::kOtherState:
-        other.peer->Send("x");
-        ASSERT_TRUE(RunUntil(trigger));
-        break;
-      case From::kSameState:
-        // A callback of the other direction.
-        if (is_udp()) {
-          if (is_input()) {
-            ASSERT_OK(state_->SendMessageToAddress(
-                world().Udp(Family::kIpv4)->address(), "x",
-                trigger.Callback(finish)));
-          } else {
-            char* place = &byte;
-            ASSERT_OK(
-                state_->ReceiveMessage({place, 1}, trigger.Callback(finish),
-                                       {.timeout = absl::ZeroDuration()}));
-          }
-        } else if (is_input()) {
-          ASSERT_OK(state_->WriteBuffer("x", trigger.Callback(finish)));
-        } else {
-          ASSERT_OK(state_->ReadBuffer({&byte, 1}, trigger.Callback(finish)));
-          peer_->Send("x");
-        }
-        ASSERT_TRUE(RunUntil(trigger));
-        break;
-    }
-  }
-
-  // Let everything happen that is going to.
-  if (end() != End::kDestroyCollection) {
-    RunFor(absl::Milliseconds(1));
-    if (end() == End::kNone) {
-      ASSERT_TRUE(RunUntil(operation_));
-    }
-  }
-  // Input that comes afterwards ends nothing a second time.
-  if (peer_ != nullptr && is_input()) peer_->Send("0123456789abcdef");
-  if (end() != End::kDestroyCollection) RunFor(absl::Milliseconds(1));
-
-  const size_t calls = operation_.calls().size();
-  // A datagram may have left before the callback that was to stop it.
-  const bool done_early = calls == 1 &&
-                          operation_.calls()[0].status == IoStatus::kOk &&
-                          is_udp() && from() == From::kSameState;
-  const bool queued = operation() == Operation::kQueuedWrite;
-  switch (end()) {
-    case End::kAbort:
-    case End::kAbortIo:
-    case End::kShutdown: {
-      ASSERT_EQ(end_.calls().size(), 1u);
-      const Call& told = end_.last();
-      if (done_early) break;
-      if (queued) {
-        // The one ahead is the interrupted one, this ends by its callback.
-        ASSERT_EQ(calls, 1u);
-        EXPECT_EQ(operation_.last().status, IoStatus::kAborted);
-        EXPECT_EQ(operation_.last().count, 0u);
-        EXPECT_FALSE(ahead_.called());
-        EXPECT_EQ(order()[order().size() - 2], "operation:callback");
-      } else {
-        EXPECT_EQ(calls, 0u);
-      }
-      EXPECT_EQ(order().back(), "end:callback");
-      if (end() == End::kShutdown) {
-        EXPECT_FALSE(told.interrupted);
-      } else {
-        EXPECT_TRUE(told.interrupted);
-        EXPECT_EQ(told.status, IoStatus::kAborted);
-      }
-      EXPECT_EQ(operation_.callbacks_alive(), 0);
-      EXPECT_FALSE(state_->closed());
-      break;
-    }
-    case End::kAbortOther:
-      ASSERT_EQ(end_.calls().size(), 1u);
-      if (operation() == Operation::kConnect) {
-        // It counts as an operation in both directions.
-        EXPECT_EQ(calls, 0u);
-        EXPECT_TRUE(end_.last().interrupted);
-      } else {
-        EXPECT_FALSE(end_.last().interrupted);
-        // It goes on, and ends as it would have.
-        if (is_input() && operation() != Operation::kReceiveDatagram) {
-          ASSERT_TRUE(RunUntil(operation_));
-          EXPECT_EQ(operation_.last().status, IoStatus::kOk);
-          if (operation() == Operation::kReadWithChecking) state_->Close();
-        } else if (operation() == Operation::kSendDatagram ||
-                   operation() == Operation::kSendToAddress) {
-          ASSERT_TRUE(RunUntil(operation_));
-          EXPECT_EQ(operation_.last().status, IoStatus::kOk);
-        } else {
-          EXPECT_EQ(calls, 0u);
-          EXPECT_EQ(operation_.callbacks_alive(), 1);
-        }
-      }
-      break;
-    case End::kAbortAndClose:
-      ASSERT_EQ(end_.calls().size(), 1u);
-      EXPECT_EQ(order().back(), "end:close_callback");
-      if (!done_early) {
-        EXPECT_EQ(calls, 0u);
-      }
-      EXPECT_EQ(operation_.callbacks_alive(), 0);
-      EXPECT_TRUE(state_->closed());
-      break;
-    case End::kClose:
-    case End::kDestroy:
-    case End::kCloseCollection:
-    case End::kDestroyCollection:
-      if (!done_early) {
-        EXPECT_EQ(calls, 0u);
-      }
-      EXPECT_EQ(operation_.callbacks_alive(), 0);
-      EXPECT_EQ(ahead_.callbacks_alive(), 0);
-      EXPECT_FALSE(ahead_.called());
-      if (end() != End::kDestroyCollection) {
-        EXPECT_EQ(collection().size(),
-                  other.state != nullptr && !other.state->closed() ? 1u : 0u);
-      }
-      if (state_ != nullptr) {
-        EXPECT_TRUE(state_->closed());
-      }
-      break;
-    case End::kNone:
-      EXPECT_EQ(calls, 1u);
-      EXPECT_EQ(operation_.callbacks_alive(), 0);
-      break;
-  }
+  ASSERT_OK(aborted.state->ReadBuffer({&byte, 1}, read.Callback()));
+  ASSERT_TRUE(RunUntil(read));
+  EXPECT_EQ(byte, 'x') << "and nothing of the input is lost";
 }
-
-std::vector<Cell> Cells() {
-  std::vector<Cell> cells;
-  for (const KernelParam& kernel : AllKernels()) {
-    for (int o = 0; o <= static_cast<int>(Operation::kConnect); ++o) {
-      for (int e = 0; e <= static_cast<int>(End::kNone); ++e) {
-        for (From from : {From::kOutside, From::kOtherState, From::kSameState,
-                          From::kPosted}) {
-          for (Phase phase : {Phase::kFresh, Phase::kSettled}) {
-            auto operation = static_cast<Operation>(o);
-            auto end = static_cast<End>(e);
-            const bool ends_at_once = operation == Operation::kSendDatagram ||
-                                      operation == Operation::kSendToAddress;
-            // What cannot be: a collection destroyed by its own callbacks, the
-            // end of what has ended already, other operations while
-            // connecting, and the shutdown of what is not connected.
-            if (end == End::kDestroyCollection && from != From::kOutside) {
-              continue;
-            }
-            if (end == End::kNone && from != From::kOutside) continue;
-            if (from == From::kOtherState && phase == Phase::kFresh) continue;
-            if (ends_at_once && phase == Phase::kSettled) continue;
-            if (operation == Operation::kConnect &&
-                (from == From::kSameState || end == End::kShutdown)) {
-              continue;
-            }
-            if (end == End::kShutdown &&
-                (ends_at_once || operation == Operation::kReceiveDatagram)) {
-              continue;
-            }
-            cells.emplace_back(kernel, operation, end, from, phase);
-          }
-        }
-      }
-    }
-  }
-  return cells;
-}
-
-std::string NameOfCell(const testing::TestParamInfo<Cell>& info) {
-  const auto& [kernel, operation, end, from, phase] = info.param;
-  return kernel.name + "_" + NameOfOperation(operation) + "_" + NameOfEnd(end) +
-         "_" + NameOfFrom(from) + "_" +
-         (phase == Phase::kFresh ? "Fresh" : "Settled");
-}
-
-INSTANTIATE_TEST_SUITE_P(All, EndsOnceTest, testing::ValuesIn(Cells()),
-                         NameOfCell);
 
 }  // namespace
 }  // namespace aios::test

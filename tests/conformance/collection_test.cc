@@ -3,6 +3,7 @@
 #include <any>
 #include <atomic>
 #include <csignal>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
@@ -632,6 +633,51 @@ TEST_P(CollectionDeathTest, Line06_ExceptionLeavingACheckingCallbackEndsIt) {
   };
   EXPECT_EXIT(run(), testing::KilledBySignal(SIGABRT), "out of a callback");
 }
+
+// ---- Mistakes of the programmer.
+
+TEST_P(CollectionDeathTest, TheLoopIsNotEnteredFromItsCallbacks) {
+  auto in_callback = [&](std::function<void()> mistake) {
+    EXPECT_OK(collection().Apply(std::move(mistake)));
+    EXPECT_TRUE(RunUntil([] { return false; }));
+  };
+  EXPECT_DEATH(in_callback([&] { collection().Call(); }), "from a callback");
+  EXPECT_DEATH(in_callback([&] { collection().Wait(); }), "from a callback");
+  EXPECT_DEATH(in_callback([&] { collection().Loop(); }), "from a callback");
+  EXPECT_DEATH(in_callback([&] { DestroyCollection(); }),
+               "destroyed by its own callbacks");
+}
+
+#ifndef NDEBUG
+TEST_P(CollectionDeathTest, DebugBuildsCatchCallsFromOtherThreads) {
+  AIOS_NEEDS_THREADS(world());
+  Channel channel = MakeChannel();
+  RunFor(absl::Milliseconds(1));
+  auto in_thread = [](std::function<void()> mistake) {
+    std::thread(std::move(mistake)).join();
+  };
+  char byte;
+  auto ignore = [](AsyncIoState&, const IoResult&) {};
+  const char* kMessage = "belong to the thread";
+  EXPECT_DEATH(in_thread([&] {
+                 EXPECT_OK(channel.state->ReadBuffer({&byte, 1}, ignore));
+               }),
+               kMessage);
+  EXPECT_DEATH(
+      in_thread([&] { EXPECT_OK(channel.state->WriteBuffer("x", ignore)); }),
+      kMessage);
+  EXPECT_DEATH(in_thread([&] { EXPECT_OK(channel.state->Abort(ignore)); }),
+               kMessage);
+  EXPECT_DEATH(in_thread([&] { channel.state->Close(); }), kMessage);
+  EXPECT_DEATH(in_thread([&] { collection().Close(); }), kMessage);
+  EXPECT_DEATH(in_thread([&] { collection().Wait(); }), kMessage);
+  EXPECT_DEATH(in_thread([&] {
+                 static_cast<void>(CreateAsyncIoState(collection(), 0));
+                 MakeChannel();
+               }),
+               kMessage);
+}
+#endif
 
 }  // namespace
 }  // namespace aios::test

@@ -950,6 +950,37 @@ TEST_P(ConnectAcceptTest, HandleMayBeDestroyedWhileAcceptingPauses) {
   EXPECT_EQ(collection().size(), 0u);
 }
 
+TEST_P(ConnectAcceptTest, HandleMayBeDestroyedInItsCloseCallback) {
+  std::unique_ptr<AcceptingHandle> listener = Listen();
+  bool closed = false;
+  ASSERT_OK(listener->Close([&](WaitStateCollection&) {
+    closed = true;
+    listener.reset();
+  }));
+  ASSERT_TRUE(RunUntil([&] { return closed; }));
+  EXPECT_EQ(collection().size(), 0u);
+}
+
+TEST_P(ConnectAcceptTest, CloseCallbackMayOwnTheHandle) {
+  std::unique_ptr<AcceptingHandle> listener = Listen();
+  AcceptingHandle* handle = listener.get();
+  auto token = std::make_shared<int>();
+  bool closed = false;
+  ASSERT_OK(handle->Close([owned = std::move(listener), token,
+                           &closed](WaitStateCollection&) { closed = true; }));
+  ASSERT_TRUE(RunUntil([&] { return closed; }));
+  EXPECT_EQ(token.use_count(), 1);
+}
+
+TEST_P(ConnectAcceptTest, DestroyedHandleDoesNotCallBack) {
+  std::unique_ptr<AcceptingHandle> listener = Listen();
+  bool closed = false;
+  ASSERT_OK(listener->Close([&](WaitStateCollection&) { closed = true; }));
+  listener.reset();
+  RunFor(absl::Milliseconds(1));
+  EXPECT_FALSE(closed);
+}
+
 TEST_P(ConnectAcceptTest, TwoStatesTalkToEachOther) {
   // Both ends are aios', on two collections.
   absl::StatusOr<std::unique_ptr<WaitStateCollection>> other =
