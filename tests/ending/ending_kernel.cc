@@ -1,0 +1,110 @@
+#include "tests/ending/ending_kernel.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace aios::test {
+
+Error EndingKernel::Connect(Handle handle, const SocketAddress& address) {
+  if (!connect_error_.ok()) return std::exchange(connect_error_, Error());
+  if (connects_ == Connects::kHeld) {
+    held_ = handle;
+    held_address_ = address;
+    return Error(EINPROGRESS);
+  }
+  Error error = HandleKernel::Connect(handle, address);
+  if (connects_ == Connects::kAtOnce && error == Error(EINPROGRESS)) {
+    SocketAddress peer;
+    do {
+      error = base().TakeError(handle);
+    } while (error.ok() && !base().PeerAddress(handle, &peer).ok());
+  }
+  return error;
+}
+
+void EndingKernel::LetConnectGo() {
+  connects_ = Connects::kAsUsual;
+  if (held_ == kNoHandle) return;
+  Error error =
+      HandleKernel::Connect(std::exchange(held_, kNoHandle), held_address_);
+  if (error != Error(EINPROGRESS)) late_connect_error_ = error;
+}
+
+void EndingKernel::Close(Handle handle) {
+  if (handle == held_) held_ = kNoHandle;
+  HandleKernel::Close(handle);
+}
+
+Error EndingKernel::TakeError(Handle handle) {
+  Error error = HandleKernel::TakeError(handle);
+  Error late = std::exchange(late_connect_error_, Error());
+  return late.ok() ? error : late;
+}
+
+Transfer EndingKernel::Receive(Handle handle, std::span<char> buffer) {
+  if (!receive_error_.ok()) {
+    return {.error = std::exchange(receive_error_, Error())};
+  }
+  Transfer transfer = HandleKernel::Receive(handle, buffer);
+  received_ += transfer.count;
+  return transfer;
+}
+
+Transfer EndingKernel::Peek(Handle handle) {
+  if (!receive_error_.ok()) {
+    return {.error = std::exchange(receive_error_, Error())};
+  }
+  return HandleKernel::Peek(handle);
+}
+
+Transfer EndingKernel::Send(Handle handle,
+                            std::span<const ConstBuffer> buffers) {
+  if (!send_error_.ok()) return {.error = std::exchange(send_error_, Error())};
+  if (sends_left_ == 0) return {.error = Error(EAGAIN)};
+  std::vector<ConstBuffer> prefix;
+  size_t left = sends_left_;
+  for (ConstBuffer buffer : buffers) {
+    buffer.size = std::min(buffer.size, left);
+    left -= buffer.size;
+    if (buffer.size != 0) prefix.push_back(buffer);
+  }
+  Transfer transfer = HandleKernel::Send(handle, prefix);
+  if (sends_left_ != kUnlimited) sends_left_ -= transfer.count;
+  sent_ += transfer.count;
+  return transfer;
+}
+
+Error EndingKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
+                                    bool want_sender,
+                                    IncomingDatagram* datagram) {
+  if (!receive_error_.ok()) return std::exchange(receive_error_, Error());
+  Error error =
+      HandleKernel::ReceiveDatagram(handle, buffer, want_sender, datagram);
+  if (error.ok()) ++received_;
+  return error;
+}
+
+Transfer EndingKernel::SendDatagrams(
+    Handle handle, std::span<const OutgoingDatagram> datagrams) {
+  if (!send_error_.ok()) return {.error = std::exchange(send_error_, Error())};
+  if (sends_left_ == 0) return {.error = Error(EAGAIN)};
+  Transfer transfer = HandleKernel::SendDatagrams(
+      handle, datagrams.first(std::min(sends_left_, datagrams.size())));
+  if (sends_left_ != kUnlimited) sends_left_ -= transfer.count;
+  sent_ += transfer.count;
+  return transfer;
+}
+
+Error EndingKernel::SetInterest(Poller& poller, Handle handle, void* token,
+                                Readiness from, Readiness to) {
+  if (!interest_error_.ok() && to != kNotReady) {
+    return std::exchange(interest_error_, Error());
+  }
+  return HandleKernel::SetInterest(poller, handle, token, from, to);
+}
+
+}  // namespace aios::test
