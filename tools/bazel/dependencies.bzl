@@ -42,6 +42,11 @@ def aios_dependencies():
         targets = {":ares": "libcares"},
     )
     _system(
+        "com_github_jbeder_yaml_cpp",
+        debian = ["libyaml-cpp-dev"],
+        targets = {":yaml-cpp": "yaml-cpp"},
+    )
+    _system(
         "com_github_nlohmann_json",
         debian = ["nlohmann-json3-dev"],
         targets = {":json": "nlohmann_json"},
