@@ -87,10 +87,9 @@ constexpr int kSendFlags = kReceiveFlags | MSG_NOSIGNAL;
 constexpr int kSendFlags = kReceiveFlags;
 #endif
 
-// The buffers of one gathering send and the datagrams of one batch. A longer
-// list goes in several calls: both may take a prefix.
+// The buffers of one gathering send. A longer list goes in several calls: a
+// send may take a prefix.
 constexpr size_t kBuffersMax = 64;
-constexpr size_t kBatchMax = 64;
 
 // Calls until it is not interrupted. The result is that of the call: negative
 // with errno for an error.
@@ -535,6 +534,8 @@ Transfer PosixKernel::SendDatagrams(
     return {.count = 1};
   }
 #if AIOS_HAS_SENDMMSG
+  // Datagrams of one call; a longer list goes in several.
+  constexpr size_t kBatchMax = 64;
   std::array<mmsghdr, kBatchMax> messages;
   std::array<iovec, kBatchMax> vectors;
   std::array<NativeAddress, kBatchMax> targets;
