@@ -366,8 +366,9 @@ void AsyncIoState::RunChecking(IoCallback& callback, IoCallback& unused,
 
 void AsyncIoState::ContinueChecking() {
   ReleaseInputBuffer();
-  if (input_buffer_ != nullptr)
+  if (input_buffer_ != nullptr) {
     input_buffer_->old_length = input_buffer_->size();
+  }
   input_ended_ = false;
   SetDeadline(kReadDeadline, read_timeout_);
   if (!input_broken_ &&

@@ -68,8 +68,9 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
   if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
     observer->OnStart(state.extras_.get(), &state, "ConnectTcp");
   }
-  if (error.ok())
+  if (error.ok()) {
     error = state.loop()->kernel().Connect(state.handle(), target);
+  }
   if (error.code() == EINPROGRESS) {
     state.SetDeadline(AsyncIoState::kWriteDeadline, timeout);
     state.UpdateInterest();

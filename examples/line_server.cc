@@ -24,13 +24,13 @@ constexpr size_t kLineLengthMax = 1000;
 // and has started no other, the connection is closed.
 using State = std::shared_ptr<aios::AsyncIoState>;
 
-void Answer(State state, std::string lines);
+void Answer(const State& state, std::string lines);
 
 void Check(const absl::Status& status) {
   if (!status.ok()) std::cerr << "line_server: " << status << "\n";
 }
 
-void Read(State state) {
+void Read(const State& state) {
   auto on_input = [state](auto&, auto& input) {
     size_t end = input.data.rfind('\n') + 1;  // of the last complete line
     if (input.data.size() - end > kLineLengthMax) {
@@ -42,7 +42,7 @@ void Read(State state) {
   Check(state->ReadWithChecking(on_input, {.timeout = absl::Minutes(5)}));
 }
 
-void Answer(State state, std::string lines) {
+void Answer(const State& state, std::string lines) {
   Check(state->Finish(lines.size()).status());
   for (char& c : lines) c = std::toupper(static_cast<unsigned char>(c));
   // It has to stay where it is until it is written, so the callback owns it.

@@ -499,8 +499,9 @@ TEST_P(TimeoutTest, TimeOfAQueuedWriteStartsWhenItBecomesActive) {
   PeerRead read = ReadFromPeer(*channel.peer, data.size() / 2);
   size_t got = read.bytes.size();
   // Now the first one may end; the second has its time from there on.
-  while (!active.called())
+  while (!active.called()) {
     got += ReadFromPeer(*channel.peer, 100'000).bytes.size();
+  }
   ASSERT_EQ(active.last().status, IoStatus::kOk);
   ASSERT_TRUE(RunUntil(queued));
   EXPECT_EQ(queued.last().status, IoStatus::kTimeout);

@@ -1,5 +1,7 @@
 """Fuzz targets that are tests as well."""
 
+load("@rules_cc//cc:cc_test.bzl", "cc_test")
+
 def fuzz_test(
         name,
         srcs,
@@ -47,7 +49,7 @@ def fuzz_test(
         inputs.append(dictionary)
         replay.append("--dictionary=" + folder + dictionary)
         search.append("-dict=" + folder + dictionary)
-    native.cc_test(
+    cc_test(
         name = name,
         srcs = srcs,
         args = select({
