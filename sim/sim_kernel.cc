@@ -17,7 +17,8 @@ constexpr Nanoseconds kCallTime = 1'000;
 // The longest that a wait is not interrupted where calls are interrupted.
 constexpr Nanoseconds kSignalsMax = 1'000'000;
 constexpr size_t kBacklogMax = 4096;
-constexpr size_t kDatagramMax = 65507;
+constexpr size_t kDatagramMaxOfIpv4 = 65507;
+constexpr size_t kDatagramMaxOfIpv6 = 65527;
 constexpr size_t kDatagramBytesMax = 212'992;
 // Besides its bytes, as the real one accounts for its own structures.
 constexpr size_t kDatagramCost = 768;
@@ -53,6 +54,12 @@ bool Overlap(const Claim& x, const Claim& y) {
 
 bool Has(const SimSocket& socket, SocketOption option) {
   return socket.options[static_cast<size_t>(option)];
+}
+
+bool Has(const TcpEndpoint& endpoint, SocketOption option) {
+  return endpoint.socket != nullptr
+             ? Has(*endpoint.socket, option)
+             : endpoint.options[static_cast<size_t>(option)];
 }
 
 // Whether a socket bound to `local` receives what is sent to `target`; more for
@@ -503,19 +510,32 @@ void SimKernel::Close(Handle handle) {
     return;
   }
   if (socket->listening) {
-    // Those in its queue, and on their way into it, are turned away.
-    std::vector<TcpEndpoint*> waiting;
-    for (const auto& [id, endpoint] : endpoints_) {
-      if (endpoint->listener == socket) waiting.push_back(endpoint.get());
-    }
-    for (TcpEndpoint* endpoint : waiting) {
-      endpoint->listener = nullptr;
-      endpoint->Reset();
-    }
+    StopListening(*socket);
   } else if (socket->tcp != nullptr) {
+    socket->tcp->options = socket->options;
     socket->tcp->Close();
   }
   FreeHandle(handle);
+}
+
+void SimKernel::StopListening(SimSocket& listener) {
+  listener.listening = false;
+  listener.accept_queue.clear();
+  listener.handshakes = 0;
+  // Those in its queue, and on their way into it, are turned away.
+  std::vector<TcpEndpoint*> waiting;
+  for (const auto& [id, endpoint] : endpoints_) {
+    if (endpoint->listener == &listener) waiting.push_back(endpoint.get());
+  }
+  for (TcpEndpoint* endpoint : waiting) {
+    endpoint->listener = nullptr;
+    endpoint->Reset();
+  }
+}
+
+void SimKernel::Disconnect(SimSocket& socket) {
+  socket.connecting = false;
+  std::exchange(socket.tcp, nullptr)->Close();
 }
 
 Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
@@ -527,7 +547,7 @@ Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
     socket->ipv6_only = on;
   } else if (option == SocketOption::kNoDelay &&
              socket->type != SocketType::kStream) {
-    return Error(EOPNOTSUPP);
+    return Error(ENOPROTOOPT);
   }
   socket->options[static_cast<size_t>(option)] = on;
   if (option == SocketOption::kKeepAlive && socket->tcp != nullptr) {
@@ -540,6 +560,11 @@ Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
 Error SimKernel::GetOption(Handle handle, SocketOption option, bool* on) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
+  bool ipv4 = socket->family == Family::kIpv4;
+  if (option == SocketOption::kIpv6Only && ipv4) return Error(EOPNOTSUPP);
+  if (option == SocketOption::kNoDelay && socket->type != SocketType::kStream) {
+    return Error(ipv4 ? EOPNOTSUPP : ENOPROTOOPT);
+  }
   *on = option == SocketOption::kIpv6Only
             ? socket->ipv6_only
             : socket->options[static_cast<size_t>(option)];
@@ -594,11 +619,19 @@ bool SimKernel::PortTaken(const SimSocket& socket,
       return true;
     }
   }
-  if (socket.type != SocketType::kStream || reuse) return false;
+  if (socket.type != SocketType::kStream) return false;
   // Connections whose sockets are gone, or came from a listener.
-  auto connection = connections_.lower_bound({address.port(), 0, {}, {}});
-  return connection != connections_.end() &&
-         std::get<0>(connection->first) == address.port();
+  for (auto place = connections_.lower_bound({address.port(), 0, {}, {}});
+       place != connections_.end() &&
+       std::get<0>(place->first) == address.port();
+       ++place) {
+    const TcpEndpoint& endpoint = *place->second;
+    if (!Overlap(wanted, {endpoint.local().ip(), false})) continue;
+    if (reuse && Has(endpoint, SocketOption::kReuseAddress)) continue;
+    if (share && Has(endpoint, SocketOption::kReusePort)) continue;
+    return true;
+  }
+  return false;
 }
 
 Error SimKernel::Bind(Handle handle, const SocketAddress& address) {
@@ -697,21 +730,25 @@ SimSocket* SimKernel::FindBound(SocketType type, const SocketAddress& target,
                                 const SocketAddress& source) {
   auto found = bound_.find({type, target.port()});
   if (found == bound_.end()) return nullptr;
-  SimSocket* best = nullptr;
-  int best_match = 0;
+  std::vector<SimSocket*> best;
+  int best_match = 1;
   for (SimSocket* socket : found->second) {
     int match = Match(*socket, target.ip());
-    if (match == 0) continue;
     if (socket->connected) {
-      if (!(socket->peer == source)) continue;
+      if (match == 0 || !(socket->peer == source)) continue;
       match += 4;
     }
-    if (match > best_match) {
-      best = socket;
-      best_match = match;
+    if (match < best_match) continue;
+    // The latest, unless all of them share the port.
+    if (match > best_match || !Has(*socket, SocketOption::kReusePort)) {
+      best.clear();
     }
+    best_match = match;
+    best.push_back(socket);
   }
-  return best;
+  if (best.empty()) return nullptr;
+  // To the same one for the same sender.
+  return best[source.port() % best.size()];
 }
 
 Error SimKernel::LocalAddress(Handle handle, SocketAddress* address) {
@@ -729,7 +766,7 @@ Error SimKernel::PeerAddress(Handle handle, SocketAddress* address) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
   if (socket->type == SocketType::kDatagram) {
-    if (!socket->connected) return Error(ENOTCONN);
+    if (!socket->connected || socket->peer.port() == 0) return Error(ENOTCONN);
     *address = ToFamily(*socket, socket->peer);
     return Error();
   }
@@ -772,8 +809,17 @@ Error SimKernel::Listen(Handle handle, int backlog) {
 Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
+  Error error;
+  if (socket->type == SocketType::kDatagram && !socket->bound) {
+    error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
+    if (!error.ok()) return Log(What::kConnect, *socket, Error(EAGAIN));
+  }
   if (socket->family == Family::kIpv4 && address.ip().is_ipv6()) {
     return Log(What::kConnect, *socket, Error(EAFNOSUPPORT));
+  }
+  if (socket->family == Family::kIpv6 && address.ip().is_ipv4() &&
+      socket->type == SocketType::kStream) {
+    return Log(What::kConnect, *socket, Error(EINVAL));
   }
   IpAddress ip = Unmapped(address.ip());
   if (socket->ipv6_only && ip.is_ipv4()) {
@@ -782,12 +828,7 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
   // "Any" is oneself.
   if (ip.is_any()) ip = IpAddress::Loopback(ip.family());
   SocketAddress target(ip, address.port());
-  Error error;
   if (socket->type == SocketType::kDatagram) {
-    if (!socket->bound) {
-      error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
-      if (!error.ok()) return Log(What::kConnect, *socket, error);
-    }
     // From here on it has the address that its datagrams come from.
     if (Unmapped(socket->local.ip()).is_any()) {
       socket->local =
@@ -797,11 +838,23 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
     socket->peer = target;
     return Log(What::kConnect, *socket, Error(), target.port());
   }
-  if (socket->tcp != nullptr || socket->listening) {
-    bool trying = socket->tcp != nullptr &&
-                  socket->tcp->phase() == TcpEndpoint::Phase::kSynSent;
-    return Log(What::kConnect, *socket, Error(trying ? EALREADY : EISCONN));
+  if (TcpEndpoint* tcp = socket->tcp; tcp != nullptr) {
+    if (tcp->phase() == TcpEndpoint::Phase::kSynSent) {
+      return Log(What::kConnect, *socket, Error(EALREADY));
+    }
+    if (!socket->connecting) {
+      return Log(What::kConnect, *socket, Error(EISCONN));
+    }
+    // The first call after an attempt tells how it ended.
+    socket->connecting = false;
+    if (tcp->dead()) {
+      error = tcp->TakeError();
+      if (error.ok()) error = Error(ECONNABORTED);
+      Disconnect(*socket);
+    }
+    return Log(What::kConnect, *socket, error);
   }
+  if (socket->listening) return Log(What::kConnect, *socket, Error(EISCONN));
   if (InjectedError(*socket, {ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES},
                     &error)) {
     return Log(What::kConnect, *socket, error);
@@ -819,6 +872,8 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
   TcpEndpoint& endpoint = NewEndpoint(local, target);
   endpoint.socket = socket;
   socket->tcp = &endpoint;
+  socket->connecting = true;
+  endpoint.ShutBeforehand(socket->input_shut, socket->output_shut);
   endpoint.SetCapacities(socket->send_capacity, socket->receive_capacity);
   if (Has(*socket, SocketOption::kKeepAlive)) endpoint.EnableKeepAlive(true);
   endpoint.Connect();
@@ -834,13 +889,16 @@ Error SimKernel::TakeError(Handle handle) {
 }
 
 Error SimKernel::Accept(Handle listener, Handle* connection) {
-  Error error;
-  SimSocket* socket = FindOfType(listener, SocketType::kStream, &error);
-  if (socket == nullptr) return error;
-  if (!socket->listening) return Log(What::kAccept, *socket, Error(EINVAL));
+  SimSocket* socket = Find(listener);
+  if (socket == nullptr) return Error(EBADF);
   // As Linux does, before it looks whether there is a connection. It stays in
   // the queue, here and in the cases below.
   if (!DescriptorLeft()) return Log(What::kAccept, *socket, Error(EMFILE));
+  Error error;
+  if (FindOfType(listener, SocketType::kStream, &error) == nullptr) {
+    return Log(What::kAccept, *socket, error);
+  }
+  if (!socket->listening) return Log(What::kAccept, *socket, Error(EINVAL));
   if (socket->accept_queue.empty() || WouldBlock(*socket, true)) {
     return Log(What::kAccept, *socket, Error(EAGAIN));
   }
@@ -852,7 +910,7 @@ Error SimKernel::Accept(Handle listener, Handle* connection) {
   SimSocket& accepted =
       NewSocket(SocketType::kStream, socket->family, connection);
   accepted.ipv6_only = socket->ipv6_only;
-  accepted.options = socket->options;
+  accepted.options = endpoint->options;
   accepted.send_capacity = socket->send_capacity;
   accepted.receive_capacity = socket->receive_capacity;
   accepted.tcp = endpoint;
@@ -860,6 +918,14 @@ Error SimKernel::Accept(Handle listener, Handle* connection) {
   endpoint->socket = &accepted;
   if (Has(accepted, SocketOption::kKeepAlive)) endpoint->EnableKeepAlive(true);
   return Log(What::kAccept, *socket, Error(), accepted.id);
+}
+
+Transfer SimKernel::ReceiveUnconnected(SimSocket& socket) {
+  if (!socket.error.ok()) {
+    return {.error = std::exchange(socket.error, Error())};
+  }
+  if (socket.input_shut) return {};
+  return {.error = Error(ENOTCONN)};
 }
 
 Transfer SimKernel::Receive(Handle handle, std::span<char> buffer) {
@@ -872,7 +938,7 @@ Transfer SimKernel::Receive(Handle handle, std::span<char> buffer) {
   }
   TcpEndpoint* tcp = socket->tcp;
   if (tcp == nullptr) {
-    return Log(What::kReceive, *socket, Transfer{.error = Error(ENOTCONN)});
+    return Log(What::kReceive, *socket, ReceiveUnconnected(*socket));
   }
   if (WouldBlock(*socket, tcp->readable())) {
     return Log(What::kReceive, *socket, Transfer{.error = Error(EAGAIN)});
@@ -907,11 +973,11 @@ Transfer SimKernel::Peek(Handle handle) {
     } else if (!socket->datagrams.empty()) {
       transfer.count =
           std::min<size_t>(socket->datagrams.front().payload.size(), 1);
-    } else if (!socket->input_shut) {
+    } else {
       transfer.error = Error(EAGAIN);
     }
   } else if (socket->tcp == nullptr) {
-    transfer.error = Error(ENOTCONN);
+    transfer = ReceiveUnconnected(*socket);
   } else {
     transfer = socket->tcp->Receive({&byte, 1}, /*peek=*/true, 1);
   }
@@ -923,11 +989,15 @@ Transfer SimKernel::Send(Handle handle, std::span<const ConstBuffer> buffers) {
   if (socket == nullptr) return {.error = Error(EBADF)};
   if (socket->type == SocketType::kDatagram) {
     OutgoingDatagram datagram{buffers[0], nullptr};
-    return SendDatagrams(handle, {&datagram, 1});
+    Transfer transfer = SendDatagrams(handle, {&datagram, 1});
+    if (transfer.count == 1) transfer.count = buffers[0].size;
+    return transfer;
   }
   TcpEndpoint* tcp = socket->tcp;
   if (tcp == nullptr) {
-    return Log(What::kSend, *socket, Transfer{.error = Error(EPIPE)});
+    Error error = std::exchange(socket->error, Error());
+    if (error.ok()) error = Error(EPIPE);
+    return Log(What::kSend, *socket, Transfer{.error = error});
   }
   if (WouldBlock(*socket, tcp->writable())) {
     return Log(What::kSend, *socket, Transfer{.error = Error(EAGAIN)});
@@ -953,16 +1023,22 @@ Error SimKernel::Shutdown(Handle handle, Direction direction) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
   Error error;
-  if (socket->type == SocketType::kDatagram) {
-    if (!socket->connected) {
-      error = Error(ENOTCONN);
-    } else {
-      if (direction != Direction::kOutput) socket->input_shut = true;
-      if (direction != Direction::kInput) socket->output_shut = true;
+  if (socket->listening) {
+    if (direction != Direction::kOutput) {
+      StopListening(*socket);
       Notify(*socket);
     }
   } else if (socket->tcp == nullptr) {
-    error = Error(ENOTCONN);
+    // It has its effect although it fails, as on Linux.
+    if (!socket->connected) error = Error(ENOTCONN);
+    if (direction != Direction::kOutput) socket->input_shut = true;
+    if (direction != Direction::kInput) socket->output_shut = true;
+    Notify(*socket);
+  } else if (socket->tcp->phase() == TcpEndpoint::Phase::kSynSent) {
+    // The attempt is given up.
+    Disconnect(*socket);
+    socket->error = Error(ECONNRESET);
+    Notify(*socket);
   } else {
     error = socket->tcp->Shutdown(direction);
   }
@@ -1037,6 +1113,7 @@ void SimKernel::OnTcpPacket(const Packet& packet) {
   }
   TcpEndpoint& endpoint = NewEndpoint(packet.target, packet.source);
   endpoint.listener = listener;
+  endpoint.options = listener->options;
   endpoint.SetCapacities(listener->send_capacity, listener->receive_capacity);
   ++listener->handshakes;
   endpoint.Open(packet);
@@ -1070,7 +1147,7 @@ void SimKernel::OnUdpPacket(const Packet& packet) {
     return;
   }
   size_t cost = packet.payload.size() + kDatagramCost;
-  if (socket->input_shut || socket->datagram_bytes + cost > kDatagramBytesMax) {
+  if (socket->datagram_bytes + cost > kDatagramBytesMax) {
     simulation_.CountFault(Fault::kQueueOverflow, true);
     return;
   }
@@ -1101,12 +1178,10 @@ Error SimKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
     return Log(What::kReceiveDatagram, *socket,
                std::exchange(socket->error, Error()));
   }
+  // Also when the input was shut down, although it is reported as readable; as
+  // on Linux.
   if (socket->datagrams.empty()) {
-    if (!socket->input_shut) {
-      return Log(What::kReceiveDatagram, *socket, Error(EAGAIN));
-    }
-    *datagram = IncomingDatagram();
-    return Log(What::kReceiveDatagram, *socket, Error());
+    return Log(What::kReceiveDatagram, *socket, Error(EAGAIN));
   }
   SimSocket::Datagram& first = socket->datagrams.front();
   size_t size = std::min(first.payload.size(), buffer.size());
@@ -1140,8 +1215,10 @@ Transfer SimKernel::SendDatagrams(Handle handle,
 
 Error SimKernel::SendDatagram(SimSocket& socket,
                               const OutgoingDatagram& datagram) {
-  if (!socket.error.ok()) return std::exchange(socket.error, Error());
-  if (socket.output_shut) return Error(EPIPE);
+  if (!socket.bound &&
+      !BindEphemeral(socket, IpAddress::Any(socket.family), nullptr).ok()) {
+    return Error(EAGAIN);
+  }
   SocketAddress target;
   if (datagram.target != nullptr) {
     if (socket.family == Family::kIpv4 && datagram.target->ip().is_ipv6()) {
@@ -1159,15 +1236,16 @@ Error SimKernel::SendDatagram(SimSocket& socket,
   } else {
     return Error(EDESTADDRREQ);
   }
-  if (target.port() == 0) return Error(EINVAL);
-  if (datagram.payload.size > kDatagramMax) return Error(EMSGSIZE);
+  if (datagram.target != nullptr && target.port() == 0) return Error(EINVAL);
+  if (datagram.payload.size >
+      (target.ip().is_ipv4() ? kDatagramMaxOfIpv4 : kDatagramMaxOfIpv6)) {
+    return Error(EMSGSIZE);
+  }
+  if (!socket.error.ok()) return std::exchange(socket.error, Error());
+  if (socket.output_shut) return Error(EPIPE);
   Error error;
   if (InjectedError(socket, {ENOBUFS, ENETUNREACH, EPERM}, &error))
     return error;
-  if (!socket.bound) {
-    error = BindEphemeral(socket, IpAddress::Any(socket.family), nullptr);
-    if (!error.ok()) return Error(EAGAIN);
-  }
   IpAddress bound = Unmapped(socket.local.ip());
   Packet* packet = simulation_.NewPacket();
   packet->protocol = Packet::Protocol::kUdp;

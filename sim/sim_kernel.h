@@ -64,6 +64,8 @@ struct SimSocket {
   SocketAddress local;
   bool connected = false;  // UDP: has a peer
   SocketAddress peer;
+  // Streams: nobody has asked by `Connect` yet how the attempt ended.
+  bool connecting = false;
 
   // Streams: the connection, or the queue of a listener.
   TcpEndpoint* tcp = nullptr;
@@ -209,6 +211,10 @@ class SimKernel final : public Kernel {
   void Notify(SimSocket& socket);
 
   // Connections.
+  Transfer ReceiveUnconnected(SimSocket& socket);
+  void StopListening(SimSocket& listener);
+  // It can connect anew.
+  void Disconnect(SimSocket& socket);
   TcpEndpoint& NewEndpoint(const SocketAddress& local,
                            const SocketAddress& remote);
   // Its addresses are free again; then: nobody refers to it any more.

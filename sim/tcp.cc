@@ -173,6 +173,11 @@ void TcpEndpoint::Connect() {
   TimerChanged();
 }
 
+void TcpEndpoint::ShutBeforehand(bool input, bool output) {
+  input_shut_ = input;
+  silent_ = output;
+}
+
 Transfer TcpEndpoint::Receive(std::span<char> buffer, bool peek,
                               size_t count_max) {
   if (!received_.empty()) {
@@ -209,6 +214,7 @@ Transfer TcpEndpoint::Send(std::span<const ConstBuffer> buffers,
     return {.error = Error(EPIPE)};
   }
   if (phase_ != Phase::kOpen) return {.error = Error(EAGAIN)};
+  if (silent_) return {.error = Error(EPIPE)};
   size_t room =
       sent_.size() < send_capacity_ ? send_capacity_ - sent_.size() : 0;
   room = std::min(room, count_max);
@@ -228,9 +234,7 @@ Transfer TcpEndpoint::Send(std::span<const ConstBuffer> buffers,
 }
 
 Error TcpEndpoint::Shutdown(Direction direction) {
-  if (phase_ == Phase::kSynSent || phase_ == Phase::kDead) {
-    return Error(ENOTCONN);
-  }
+  if (!connected()) return Error(ENOTCONN);
   if (direction != Direction::kOutput) input_shut_ = true;
   if (direction != Direction::kInput && !fin_wanted_) {
     fin_wanted_ = true;

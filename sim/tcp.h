@@ -10,6 +10,7 @@
 #ifndef AIOS_SIM_TCP_H_
 #define AIOS_SIM_TCP_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -60,10 +61,15 @@ class TcpEndpoint {
   SimSocket* socket = nullptr;
   // The listener whose queue it is in, before accept.
   SimSocket* listener = nullptr;
+  // Those of the listener when the connection came, and of the socket when it
+  // was closed.
+  std::array<bool, 5> options = {};
 
   // ---- The program's side.
 
   void Connect();
+  // What was shut down before the connection was: that is not told to the peer.
+  void ShutBeforehand(bool input, bool output);
   Transfer Receive(std::span<char> buffer, bool peek, size_t count_max);
   Transfer Send(std::span<const ConstBuffer> buffers, size_t count_max);
   Error Shutdown(Direction direction);
@@ -138,6 +144,7 @@ class TcpEndpoint {
   uint64_t unacknowledged_ = 0;  // the first byte not acknowledged
   uint64_t next_ = 0;            // the next to be sent
   uint64_t peer_window_ = 0;
+  bool silent_ = false;      // as `fin_wanted_`, but the peer is not told
   bool fin_wanted_ = false;  // the program sends no more
   bool fin_sent_ = false;    // its number is `next_` - 1 then
   bool fin_acknowledged_ = false;
