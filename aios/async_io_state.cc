@@ -424,8 +424,12 @@ void AsyncIoState::OnDue(uint8_t which) {
   }
   if (write_deadline_ > now) return;
   if (connecting_) {
-    TellTimeout(extras_.get(), write_deadline_);
-    CompleteConnect(IoStatus::kTimeout);
+    // An answer that has come by now counts, too.
+    FinishConnect();
+    if (extras_->connect_ticket == kNoTicket) {
+      TellTimeout(extras_.get(), write_deadline_);
+      CompleteConnect(IoStatus::kTimeout);
+    }
     return;
   }
   OutputOperation* operation = output_active_;

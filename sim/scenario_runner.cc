@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "aios/accepting_handle.h"
 #include "aios/async_io_state.h"
@@ -1308,7 +1309,8 @@ void Runner::Judge(ScenarioIndex index, const Operation& operation,
       "ended with ", StatusText(ended), ", ", ended.count, " bytes",
       ended.truncated ? ", truncated" : "", ", at ", TimeText(Now()),
       ", after ", TimeText(world_.now() - operation.started_at));
-  if (!ended.text.empty()) absl::StrAppend(&what, ", \"", ended.text, "\"");
+  if (!ended.text.empty())
+    absl::StrAppend(&what, ", \"", absl::CHexEscape(ended.text), "\"");
   absl::StrAppend(&what, "; expected ", step.expect.text);
   if (!wrong.empty()) absl::StrAppend(&what, ": ", wrong, " differs");
   FailStep(index, what);

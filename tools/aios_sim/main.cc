@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -61,6 +61,14 @@ constexpr int kBadInput = 2;
 
 constexpr std::string_view kScenarioFolder = "sim/scenarios";
 constexpr std::string_view kReplayCommand = "bazel run //sim:aios_sim -- ";
+
+using Clock = std::chrono::steady_clock;
+
+Nanoseconds Since(Clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() -
+                                                              begin)
+      .count();
+}
 
 [[noreturn]] void Complain(std::string_view message) {
   std::cerr << "aios_sim: " << message << std::endl;
@@ -347,7 +355,8 @@ int RunMany(const std::vector<sim::Scenario>& scenarios, const Options& options,
   });
   if (runs > 1 || !passed) {
     std::cout << runs << " runs, "
-              << (passed ? "all as expected" : "not all as expected")
+              << (passed ? "all as expected"
+                         : "not all as expected; stopped at that")
               << std::endl;
   }
   return passed ? 0 : 1;
@@ -358,9 +367,11 @@ int RunOne(const std::vector<sim::Scenario>& scenarios,
            const Options& options) {
   bool passed = true;
   for (const sim::Scenario& scenario : scenarios) {
+    Clock::time_point begin = Clock::now();
     sim::ScenarioResult result = sim::RunScenario(
         scenario,
         {.seed = options.seed_first, .record = !options.trace.empty()});
+    Nanoseconds wall = Since(begin);
     passed = passed && result.passed();
     if (options.table) {
       std::cout << "\n" << Colored("1", scenario.title) << "\n";
@@ -370,6 +381,7 @@ int RunOne(const std::vector<sim::Scenario>& scenarios,
       summary.events = result.events;
       summary.hash = result.hash;
       summary.virtual_time = result.time;
+      summary.wall_time = wall;
       PrintLine(scenario, result.passed(),
                 absl::StrCat("seed ", options.seed_first), summary);
     }
@@ -409,6 +421,7 @@ int Replay(const std::string& path) {
               << std::endl;
     return kBadInput;
   }
+  Clock::time_point begin = Clock::now();
   sim::ScenarioResult result = sim::RunScenario(
       *scenario,
       {.seed = trace->seed, .choices = trace->choices, .record = true});
@@ -416,6 +429,7 @@ int Replay(const std::string& path) {
   summary.events = result.events;
   summary.hash = result.hash;
   summary.virtual_time = result.time;
+  summary.wall_time = Since(begin);
   PrintLine(*scenario, result.passed(), absl::StrCat("seed ", trace->seed),
             summary);
   for (const std::string& failure : result.failures) {
