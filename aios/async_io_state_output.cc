@@ -22,8 +22,8 @@ namespace {
 // Buffers of one gathering send, datagrams of one batch.
 constexpr size_t kGatherMax = 64;
 
-// Datagrams that one state sends before the others have their turn.
-constexpr size_t kDatagramsPerTurnMax = 4 * kGatherMax;
+// Writes and datagrams that one state sends before the others have their turn.
+constexpr size_t kOperationsPerTurnMax = 4 * kGatherMax;
 
 }  // namespace
 
@@ -206,36 +206,45 @@ void AsyncIoState::Output() {
 void AsyncIoState::OutputStream() {
   EventLoop& loop = *this->loop();
   size_t room = loop.limits().bytes_per_turn_max;
-  Transfer transfer;
-  if (output_active_->next == nullptr) {
-    ConstBuffer buffer{
-        output_active_->data + output_active_->done,
-        std::min(output_active_->size - output_active_->done, room)};
-    transfer = loop.kernel().Send(handle(), {&buffer, 1});
-  } else {
-    std::array<ConstBuffer, kGatherMax> buffers;
-    size_t length = 0;
-    for (OutputOperation* operation = output_active_;
-         operation != nullptr && length != kGatherMax && room != 0;
-         operation = operation->next) {
-      size_t size = std::min(operation->size - operation->done, room);
-      buffers[length++] = {operation->data + operation->done, size};
-      room -= size;
+  // Goes on only as long as the kernel takes all that it is offered.
+  for (size_t sent = 0; room != 0 && sent < kOperationsPerTurnMax;) {
+    size_t offered = 0;
+    Transfer transfer;
+    if (output_active_->next == nullptr) {
+      ConstBuffer buffer{
+          output_active_->data + output_active_->done,
+          std::min(output_active_->size - output_active_->done, room)};
+      offered = buffer.size;
+      transfer = loop.kernel().Send(handle(), {&buffer, 1});
+    } else {
+      std::array<ConstBuffer, kGatherMax> buffers;
+      size_t length = 0;
+      for (OutputOperation* operation = output_active_;
+           operation != nullptr && length != kGatherMax && offered != room;
+           operation = operation->next) {
+        size_t size =
+            std::min(operation->size - operation->done, room - offered);
+        buffers[length++] = {operation->data + operation->done, size};
+        offered += size;
+      }
+      transfer = loop.kernel().Send(handle(), {buffers.data(), length});
     }
-    transfer = loop.kernel().Send(handle(), {buffers.data(), length});
-  }
-  if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
-    FailOutput(IoStatus::kError, transfer.error);
-    return;
-  }
-  for (size_t left = transfer.count; left != 0;) {
-    OutputOperation* operation = output_active_;
-    size_t taken = std::min(operation->size - operation->done, left);
-    operation->done += taken;
-    left -= taken;
-    if (operation->done != operation->size) break;
-    CompleteOutput(IoStatus::kOk);
-    if (output_active_ != nullptr) ActivateOutput();
+    if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
+      FailOutput(IoStatus::kError, transfer.error);
+      return;
+    }
+    room -= transfer.count;
+    for (size_t left = transfer.count; left != 0;) {
+      OutputOperation* operation = output_active_;
+      size_t taken = std::min(operation->size - operation->done, left);
+      operation->done += taken;
+      left -= taken;
+      if (operation->done != operation->size) break;
+      ++sent;
+      CompleteOutput(IoStatus::kOk);
+      if (output_active_ != nullptr) ActivateOutput();
+    }
+    if (output_active_ == nullptr || transfer.count != offered) break;
   }
   // What is left waits for the socket, also when the kernel might take more at
   // once: the others have their turn first.
@@ -246,7 +255,7 @@ void AsyncIoState::OutputDatagrams() {
   Kernel& kernel = loop()->kernel();
   bool blocked = false;
   for (size_t sent = 0;
-       output_active_ != nullptr && !blocked && sent < kDatagramsPerTurnMax;) {
+       output_active_ != nullptr && !blocked && sent < kOperationsPerTurnMax;) {
     auto datagram = [](const OutputOperation& operation) {
       return OutgoingDatagram{{operation.data, operation.size},
                               operation.kind == OutputKind::kSendToAddress
