@@ -230,8 +230,10 @@ class EventLoop {
   // The watcher whose callback is running.
   Watcher* running_ = nullptr;
 
-  // What the last wait gave and `Call` has not yet served.
-  std::array<Report, 256> reports_;
+  // What the last wait gave and `Call` has not yet served. As many as there are
+  // input buffers in the pool: each may fill one before the first callback
+  // runs.
+  std::array<Report, InputBufferPool::kKeptMax> reports_;
   size_t report_next_ = 0;
   size_t report_end_ = 0;
 
