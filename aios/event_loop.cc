@@ -166,7 +166,10 @@ void EventLoop::Flush() {
 }
 
 void EventLoop::ApplyInterest() {
-  while (!interest_queue_.empty()) {
+  // What fails and is wanted all the same is tried again at the next wait: if
+  // it fails for ever, as on a handle that other code has closed, it must not
+  // keep us here.
+  for (size_t n = interest_queue_.size(); n != 0; --n) {
     Watcher* watcher = interest_queue_.Pop();
     if (watcher == nullptr) continue;
     watcher->interest_ticket_ = kNoTicket;
