@@ -198,10 +198,7 @@ class Builder {
 
     const YamlNode* Require(std::string_view key) {
       const YamlNode* node = Take(key);
-      if (node == nullptr) {
-        builder_.Fail(node_.place, absl::StrCat(ToAbsl(what_), " needs \"",
-                                                ToAbsl(key), "\""));
-      }
+      if (node == nullptr && missing_.empty()) missing_ = key;
       return node;
     }
 
@@ -218,6 +215,9 @@ class Builder {
                       absl::StrCat("unknown key ", Quoted(key.text), "; ",
                                    ToAbsl(what_), " has: ", known));
       }
+      if (missing_.empty()) return;
+      builder_.Fail(node_.place, absl::StrCat(ToAbsl(what_), " needs \"",
+                                              ToAbsl(missing_), "\""));
     }
 
    private:
@@ -225,6 +225,7 @@ class Builder {
     const YamlNode& node_;
     std::string_view what_;
     std::vector<std::string_view> known_;
+    std::string_view missing_;
   };
 
   void Fail(TextPlace place, std::string_view what) {

@@ -1244,8 +1244,9 @@ Error SimKernel::SendDatagram(SimSocket& socket,
   if (!socket.error.ok()) return std::exchange(socket.error, Error());
   if (socket.output_shut) return Error(EPIPE);
   Error error;
-  if (InjectedError(socket, {ENOBUFS, ENETUNREACH, EPERM}, &error))
+  if (InjectedError(socket, {ENOBUFS, ENETUNREACH, EPERM}, &error)) {
     return error;
+  }
   IpAddress bound = Unmapped(socket.local.ip());
   Packet* packet = simulation_.NewPacket();
   packet->protocol = Packet::Protocol::kUdp;

@@ -183,7 +183,6 @@ TEST_P(CollectionTest, WaitFindsAReadySocketAndCallServesIt) {
   Recorder read(*this);
   char byte;
   ASSERT_OK(channel.state->ReadBuffer({&byte, 1}, read.Callback()));
-  EXPECT_FALSE(collection().Wait(absl::ZeroDuration()));
   channel.peer->Send("x");
   EXPECT_TRUE(collection().Wait());
   EXPECT_TRUE(collection().Wait()) << "what was found is found again";
@@ -192,11 +191,15 @@ TEST_P(CollectionTest, WaitFindsAReadySocketAndCallServesIt) {
   EXPECT_EQ(byte, 'x');
 }
 
-TEST_P(CollectionTest, WaitReturnsAfterItsLongestDurationNotEarlier) {
+TEST_P(CollectionTest, WaitReturnsAfterItsLongestDuration) {
   Nanoseconds start = Now();
-  // It may be interrupted by nothing here, so this is about one wait.
-  EXPECT_FALSE(collection().Wait(absl::Milliseconds(3)));
-  EXPECT_GE(Since(start), absl::Milliseconds(3));
+  int waits = 0;
+  // A kernel may return early now and then, but that is no work to do.
+  while (Since(start) < absl::Milliseconds(3)) {
+    EXPECT_FALSE(collection().Wait(absl::Milliseconds(3) - Since(start)));
+    ++waits;
+  }
+  EXPECT_LT(waits, 20) << "it does not sleep";
 }
 
 TEST_P(CollectionTest, CallWithoutWorkReturns) {

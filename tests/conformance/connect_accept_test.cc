@@ -592,6 +592,29 @@ TEST_P(ConnectAcceptTest, Line38_NoConnectionIsHandedOutAfterClose) {
   }
 }
 
+TEST_P(ConnectAcceptTest, Line38_NorWhenItWasAcceptedAlreadyInTheSameTurn) {
+  // Functions that were posted run between the accept and its delivery.
+  for (bool destroy : {false, true}) {
+    SCOPED_TRACE(destroy);
+    std::unique_ptr<AcceptingHandle> listener = Listen();
+    std::unique_ptr<TcpPeer> peer =
+        world().ConnectTo(listener->local_address());
+    ASSERT_TRUE(collection().Wait());
+    ASSERT_OK(collection().Apply([&] {
+      if (destroy) {
+        listener.reset();
+      } else {
+        EXPECT_OK(listener->Close());
+      }
+    }));
+    CallOnce();
+    RunFor(absl::Milliseconds(1));
+    EXPECT_TRUE(accepted_.empty());
+    PeerRead read = peer->ReceiveAll();
+    EXPECT_TRUE(read.end || !read.error.ok()) << "the connection is gone";
+  }
+}
+
 TEST_P(ConnectAcceptTest, Line38_AcceptedStatesOutliveTheirDestroyedHandle) {
   std::unique_ptr<AcceptingHandle> listener = Listen();
   std::unique_ptr<TcpPeer> peer = world().ConnectTo(listener->local_address());

@@ -13,7 +13,21 @@
 namespace aios::test {
 namespace {
 
-class TimeoutTest : public ConformanceTest {};
+class TimeoutTest : public ConformanceTest {
+ protected:
+  // Returns a time not later than that of the turn in which `recorder` was
+  // first called: what is started inside that turn counts from there, as the
+  // loop's time stands still in a turn.
+  Nanoseconds RunUntilFirstCall(const Recorder& recorder) {
+    Nanoseconds before_turn = 0;
+    EXPECT_TRUE(RunUntil([&] {
+      if (recorder.called()) return true;
+      before_turn = Now();
+      return false;
+    }));
+    return before_turn;
+  }
+};
 
 INSTANTIATE_TEST_SUITE_P(All, TimeoutTest, testing::ValuesIn(AllKernels()),
                          NameOf);
@@ -326,13 +340,12 @@ TEST_P(TimeoutTest, ReadWithCheckingMeasuresIdleTimeAnewAfterEachCall) {
       {.timeout = kIdle, .error_callback = read.ErrorCallback()}));
   Pass(absl::Milliseconds(8));
   channel.peer->Send("abc");
-  ASSERT_TRUE(RunUntil(read));
+  Nanoseconds turn = RunUntilFirstCall(read);
   ASSERT_EQ(read.last().status, IoStatus::kOk);
-  Nanoseconds returned = read.last().time;
   ASSERT_TRUE(RunUntil([&] { return read.last().status != IoStatus::kOk; }));
   EXPECT_EQ(read.last().status, IoStatus::kTimeout);
   EXPECT_EQ(read.last().callback, "callback");
-  EXPECT_GE(absl::Nanoseconds(read.last().time - returned), kIdle)
+  EXPECT_GE(absl::Nanoseconds(read.last().time - turn), kIdle)
       << "the timer did not start anew";
   EXPECT_EQ(read.last().data, "abc") << "nothing is lost";
   EXPECT_EQ(read.calls().size(), 2u);
@@ -340,9 +353,8 @@ TEST_P(TimeoutTest, ReadWithCheckingMeasuresIdleTimeAnewAfterEachCall) {
   EXPECT_EQ(channel.state->BufferedDataLength(), 3u);
 }
 
-TEST_P(TimeoutTest, TimeoutPassedInTheCheckingCallbackCountsForItsNextWait) {
-  // `set_read_timeout` inside the callback, as an idle timeout of a protocol
-  // whose phases differ.
+TEST_P(TimeoutTest, TimeoutSetInTheCheckingCallbackCountsForItsNextWait) {
+  // As in a protocol whose phases differ in their patience.
   Channel channel = MakeChannel();
   Recorder read(*this, "checking", Recorder::kRepeating);
   ASSERT_OK(channel.state->ReadWithChecking(
@@ -350,11 +362,10 @@ TEST_P(TimeoutTest, TimeoutPassedInTheCheckingCallbackCountsForItsNextWait) {
         EXPECT_OK(state.set_read_timeout(absl::Milliseconds(3)));
       })));
   channel.peer->Send("x");
-  ASSERT_TRUE(RunUntil(read));
-  Nanoseconds start = read.last().time;
+  Nanoseconds turn = RunUntilFirstCall(read);
   ASSERT_TRUE(RunUntil([&] { return read.calls().size() == 2; }));
   EXPECT_EQ(read.last().status, IoStatus::kTimeout);
-  EXPECT_GE(absl::Nanoseconds(read.last().time - start), absl::Milliseconds(3));
+  EXPECT_GE(absl::Nanoseconds(read.last().time - turn), absl::Milliseconds(3));
 }
 
 TEST_P(TimeoutTest, NewReadMayBeStartedInTheTimeoutCallback) {
@@ -464,13 +475,14 @@ TEST_P(TimeoutTest, BothDirectionsHaveTimersOfTheirOwn) {
                                        {.timeout = absl::Milliseconds(4)}));
   ASSERT_TRUE(RunUntil(write));
   EXPECT_EQ(write.last().status, IoStatus::kTimeout);
-  EXPECT_EQ(write.last().read_status, IoStatus::kOk);
   EXPECT_GE(absl::Nanoseconds(write.last().time - start),
             absl::Milliseconds(4));
   ASSERT_TRUE(RunUntil(read));
   EXPECT_EQ(read.last().status, IoStatus::kTimeout);
   EXPECT_GE(absl::Nanoseconds(read.last().time - start),
             absl::Milliseconds(12));
+  EXPECT_EQ(order(),
+            (std::vector<std::string>{"write:callback", "read:callback"}));
 }
 
 TEST_P(TimeoutTest, QueuedWriteDoesNotTimeOutWhileItWaits) {
@@ -506,6 +518,30 @@ TEST_P(TimeoutTest, TimeOfAQueuedWriteStartsWhenItBecomesActive) {
   ASSERT_TRUE(RunUntil(queued));
   EXPECT_EQ(queued.last().status, IoStatus::kTimeout);
   EXPECT_GT(got, data.size() / 2);
+}
+
+TEST_P(TimeoutTest, QueuedWriteKeepsTheTimeoutThatItWasGiven) {
+  // And one that was given none has the state's at its turn.
+  for (bool given : {true, false}) {
+    SCOPED_TRACE(given);
+    Channel channel = MakeChannel({.queue_output = true});
+    Recorder active(*this, "active");
+    Recorder queued(*this, "queued");
+    const std::string data = Pattern(10'000'000);
+    ASSERT_OK(channel.state->WriteBuffer(data, active.Callback()));
+    Timeout timeout;
+    if (given) timeout = absl::Milliseconds(2);
+    ASSERT_OK(channel.state->WriteBuffer(EndlessData(), queued.Callback(),
+                                         {.timeout = timeout}));
+    ASSERT_OK(channel.state->set_write_timeout(given ? absl::InfiniteDuration()
+                                                     : absl::Milliseconds(2)));
+    while (!active.called()) {
+      ASSERT_FALSE(ReadFromPeer(*channel.peer, 100'000).bytes.empty());
+    }
+    ASSERT_EQ(active.last().status, IoStatus::kOk);
+    ASSERT_TRUE(RunUntil(queued));
+    EXPECT_EQ(queued.last().status, IoStatus::kTimeout);
+  }
 }
 
 // ---- User-info.

@@ -325,6 +325,15 @@ TEST_P(UdpTest, Line44_OversizedDatagramIsTruncatedAndFlagged) {
     Call next = Receive(*state, 4);
     EXPECT_EQ(next.data, "next");
     EXPECT_FALSE(next.truncated) << "it just fits";
+    // The flag is that of one datagram, not of the state.
+    EXPECT_TRUE(peer->SendTo(*state->address(), large).ok());
+    EXPECT_TRUE(Receive(*state, 4).truncated);
+    Recorder nothing(*this, "nothing");
+    ASSERT_OK(state->ReceiveMessage(buffer, nothing.Callback(),
+                                    {.timeout = absl::ZeroDuration()}));
+    ASSERT_TRUE(RunUntil(nothing));
+    EXPECT_EQ(nothing.last().status, IoStatus::kTimeout);
+    EXPECT_FALSE(nothing.last().truncated);
   }
 }
 

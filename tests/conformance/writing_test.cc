@@ -287,6 +287,7 @@ TEST_P(WritingTest, ErrorOfAStreamIsSticky) {
     ASSERT_TRUE(RunUntil(again));
     EXPECT_EQ(again.last().callback, "error_callback");
     EXPECT_EQ(again.last().status, IoStatus::kError);
+    EXPECT_EQ(again.last().error, write.last().error);
     EXPECT_EQ(again.last().count, 0u);
     EXPECT_EQ(channel.state->write_status(), IoStatus::kError);
   }
@@ -497,6 +498,28 @@ TEST_P(WritingTest, EndlessWritesOfOneStateDoNotStarveAnother) {
   RunFor(absl::Milliseconds(1));
   EXPECT_GT(flooded, 0u);
   flood.state.reset();
+}
+
+TEST_P(WritingTest, BytesPerTurnAreBounded) {
+  RemakeCollection({.limits = {.bytes_per_turn_max = 4096}});
+  for (bool queued : {false, true}) {
+    Channel channel = MakeChannel({.queue_output = true});
+    const std::string data = Pattern(100'000);
+    Recorder write(*this, "write", Recorder::kRepeating);
+    int calls = queued ? 100 : 1;
+    for (int i = 0; i < calls; ++i) {
+      size_t size = data.size() / calls;
+      ASSERT_OK(channel.state->WriteBuffer(
+          data, write.Callback(), {.start = i * size, .end = (i + 1) * size}));
+    }
+    int turns = 0;
+    ASSERT_TRUE(RunUntil([&] {
+      ++turns;
+      return write.calls().size() == static_cast<size_t>(calls);
+    }));
+    EXPECT_TRUE(channel.peer->ReceiveExactly(data.size()) == data);
+    EXPECT_GT(turns, 100'000 / 4096 / 2);
+  }
 }
 
 TEST_P(WritingTest, CallbacksOfTheSameStateArriveInOrderWithinADirection) {

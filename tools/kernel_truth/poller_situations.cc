@@ -1,7 +1,7 @@
 // Interest, reports, waking, closing under a poller's eyes.
 
 #include <array>
-#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,10 +24,11 @@ class Watch {
 
   Poller& poller() { return *poller_; }
 
+  // What reports of the handle bring back.
+  void* Token(Handle handle) { return &tokens_[handle]; }
+
   Error Set(Handle handle, Readiness from, Readiness to) {
-    // The token is the handle.
-    return p_.kernel().SetInterest(
-        *poller_, handle, reinterpret_cast<void*>(intptr_t{handle}), from, to);
+    return p_.kernel().SetInterest(*poller_, handle, Token(handle), from, to);
   }
 
   // Everything that is reported now, without the directions not asked for.
@@ -37,7 +38,7 @@ class Watch {
     size_t count = p_.kernel().Wait(*poller_, reports, 0);
     Readiness ready = kNotReady;
     for (size_t i = 0; i < count; ++i) {
-      if (reports[i].token == reinterpret_cast<void*>(intptr_t{handle})) {
+      if (reports[i].token == Token(handle)) {
         ready |= reports[i].ready;
       } else {
         return "a report of something else";
@@ -53,6 +54,7 @@ class Watch {
  private:
   Play& p_;
   std::unique_ptr<Poller> poller_;
+  std::map<Handle, char> tokens_;
 };
 
 }  // namespace
@@ -144,8 +146,7 @@ std::vector<Situation> PollerSituations() {
          for (int i = 0; i < 8; ++i) {
            if (p.kernel().Wait(watch.poller(), reports, 0) != 1) break;
            for (size_t j = 0; j < handles.size(); ++j) {
-             if (reports[0].token ==
-                 reinterpret_cast<void*>(intptr_t{handles[j]})) {
+             if (reports[0].token == watch.Token(handles[j])) {
                ++seen[j];
              }
            }
