@@ -163,10 +163,13 @@ Conformance::~Conformance() {
   }
 }
 
-void Conformance::RemakeCollection(WaitStateCollectionOptions options) {
+void Conformance::RemakeCollection(WaitStateCollectionOptions options,
+                                   Kernel* other_kernel) {
   collection_.reset();
   absl::StatusOr<std::unique_ptr<WaitStateCollection>> made =
-      MakeWaitStateCollection(kernel(), std::move(options));
+      MakeWaitStateCollection(
+          other_kernel != nullptr ? *other_kernel : kernel(),
+          std::move(options));
   if (!made.ok()) {
     ADD_FAILURE() << made.status().ToString();
     return;

@@ -176,8 +176,10 @@ class Conformance {
     return absl::Nanoseconds(Now() - start);
   }
 
-  // Gives the tests another collection than the default one.
-  void RemakeCollection(WaitStateCollectionOptions options);
+  // Gives the tests another collection than the default one, on `other_kernel`
+  // when given: a decorator of `kernel()`, which must outlive the collection.
+  void RemakeCollection(WaitStateCollectionOptions options,
+                        Kernel* other_kernel = nullptr);
   void DestroyCollection();
 
   // The families that work here.

@@ -4,6 +4,7 @@
 #include <any>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -293,6 +294,48 @@ TEST_P(TimeoutTest, DataThatArrivedByTheDeadlineWins) {
   ASSERT_TRUE(RunUntil(receive));
   EXPECT_EQ(receive.last().status, IoStatus::kOk);
   EXPECT_EQ(receive.last().data, "datagram");
+}
+
+// Keeps its reports for a later wait, as when more are ready than fit into one.
+class LateReportsKernel final : public KernelDecorator {
+ public:
+  using KernelDecorator::KernelDecorator;
+  size_t Wait(Poller& poller, std::span<Report> reports,
+              Nanoseconds timeout) override {
+    if (late) return 0;
+    return KernelDecorator::Wait(poller, reports, timeout);
+  }
+  bool late = false;
+};
+
+TEST_P(TimeoutTest, DataWinsEvenWhenItsReportIsLate) {
+  LateReportsKernel late(kernel());
+  RemakeCollection({}, &late);
+  {
+    Channel whole = MakeChannel();
+    Channel part = MakeChannel();
+    std::string buffer(4, '.');
+    std::string part_buffer(8, '.');
+    Recorder read(*this, "whole");
+    Recorder read_part(*this, "part");
+    ASSERT_OK(whole.state->ReadBuffer(buffer, read.Callback(),
+                                      {.timeout = absl::Milliseconds(2)}));
+    ASSERT_OK(part.state->ReadBuffer(part_buffer, read_part.Callback(),
+                                     {.timeout = absl::Milliseconds(2)}));
+    whole.peer->Send("abcd");
+    part.peer->Send("abc");
+    Pass(absl::Milliseconds(4));
+    late.late = true;
+    Turn(absl::ZeroDuration());
+    ASSERT_TRUE(read.called());
+    EXPECT_EQ(read.last().status, IoStatus::kOk);
+    EXPECT_EQ(buffer, "abcd");
+    ASSERT_TRUE(read_part.called());
+    EXPECT_EQ(read_part.last().status, IoStatus::kTimeout);
+    EXPECT_EQ(read_part.last().count, 3u);
+    late.late = false;
+  }
+  DestroyCollection();
 }
 
 TEST_P(TimeoutTest, PartOfTheDataByTheDeadlineIsCounted) {
