@@ -562,12 +562,10 @@ class EndingTest {
         cell_.outcome == Outcome::kTimeout) {
       return;
     }
+    bool is_reset = cell_.outcome == Outcome::kError && !cell_.is_datagram();
     if (cell_.is_connect()) {
       AwaitReady(kWritable);
-    } else if (cell_.is_input()) {
-      AwaitReadable();
-    } else if (cell_.outcome == Outcome::kError && !cell_.is_datagram()) {
-      // The reset.
+    } else if (cell_.is_input() || is_reset) {
       AwaitReadable();
     }
   }
