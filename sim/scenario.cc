@@ -689,8 +689,9 @@ void Builder::Links(const YamlNode* one, const YamlNode* list) {
     } else {
       link.from = HostOf(from);
       link.to = HostOf(to);
-      if (link.from == link.to)
+      if (link.from == link.to) {
         Fail(node.place, "expected two different hosts");
+      }
     }
     scenario_.links.push_back(link);
   }
@@ -1117,9 +1118,6 @@ void Builder::OperationKeys(Map& map, const YamlNode* value,
       timeout();
       break;
     case Action::kWriteBuffer:
-      Data(value, step, /*may_be_empty=*/true);
-      timeout();
-      break;
     case Action::kSendMessage:
       Data(value, step, /*may_be_empty=*/true);
       timeout();
@@ -1603,8 +1601,9 @@ std::string TimeText(Nanoseconds time) {
   if (time == 0) return "0s";
   if (time == kForever) return "never";
   for (const Unit& unit : kUnits) {
-    if (time % unit.length == 0)
+    if (time % unit.length == 0) {
       return absl::StrCat(time / unit.length, unit.name);
+    }
     if (time < unit.length || unit.length > kSecond) continue;
     std::string fraction = absl::StrFormat(
         "%09d", static_cast<int64_t>(static_cast<__int128>(time % unit.length) *

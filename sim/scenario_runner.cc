@@ -1309,8 +1309,9 @@ void Runner::Judge(ScenarioIndex index, const Operation& operation,
       "ended with ", StatusText(ended), ", ", ended.count, " bytes",
       ended.truncated ? ", truncated" : "", ", at ", TimeText(Now()),
       ", after ", TimeText(world_.now() - operation.started_at));
-  if (!ended.text.empty())
+  if (!ended.text.empty()) {
     absl::StrAppend(&what, ", \"", absl::CHexEscape(ended.text), "\"");
+  }
   absl::StrAppend(&what, "; expected ", step.expect.text);
   if (!wrong.empty()) absl::StrAppend(&what, ": ", wrong, " differs");
   FailStep(index, what);
@@ -1519,11 +1520,11 @@ ScenarioResult RunScenario(const Scenario& scenario,
 SimulatedOnly WhatOnlySimulationCan(const Scenario& scenario) {
   SimulatedOnly only;
   if (!scenario.only_simulated.empty()) {
-    only.whole.push_back(scenario.only_simulated);
+    only.whole.emplace_back(scenario.only_simulated);
   }
   for (const ScenarioStep& step : scenario.steps) {
     if (IsOperation(step.action)) continue;
-    only.whole.push_back(absl::StrCat(
+    only.whole.emplace_back(absl::StrCat(
         "line ", step.place.line, ": ", std::string(ActionName(step.action)),
         ": a real kernel cannot be told to do this"));
   }
@@ -1536,17 +1537,17 @@ SimulatedOnly WhatOnlySimulationCan(const Scenario& scenario) {
   if (rates([](const FaultRates& r) {
         return r.loss + r.duplication + r.reordering + r.corruption != 0;
       })) {
-    only.whole.push_back("faults of the network: loopback has none");
+    only.whole.emplace_back("faults of the network: loopback has none");
   }
   if (rates([](const FaultRates& r) { return r.error != 0; })) {
-    only.whole.push_back("errors of calls: a real kernel makes its own");
+    only.whole.emplace_back("errors of calls: a real kernel makes its own");
   }
   if (rates([](const FaultRates& r) {
         return r.short_read + r.short_write + r.would_block + r.spurious +
                    r.interrupt + r.split !=
                0;
       })) {
-    only.parts.push_back(
+    only.parts.emplace_back(
         "short reads and writes, split segments, spurious and late "
         "readiness: a real kernel decides that itself");
   }
@@ -1556,15 +1557,15 @@ SimulatedOnly WhatOnlySimulationCan(const Scenario& scenario) {
     slow |= link.options.bits_per_second != 0;
     latency = std::max(latency, ToNanoseconds(link.options.latency.base));
   }
-  if (slow) only.parts.push_back("bandwidth: loopback has no limit");
+  if (slow) only.parts.emplace_back("bandwidth: loopback has no limit");
   if (latency > ToNanoseconds(LinkOptions().latency.base)) {
-    only.parts.push_back("latency: loopback has next to none");
+    only.parts.emplace_back("latency: loopback has next to none");
   }
   for (const ScenarioHost& host : scenario.hosts) {
     if (host.options.descriptors_max != HostOptions().descriptors_max ||
         host.options.ephemeral_port_first !=
             HostOptions().ephemeral_port_first) {
-      only.whole.push_back("limits of a host: they are the whole machine's");
+      only.whole.emplace_back("limits of a host: they are the whole machine's");
     }
   }
   return only;

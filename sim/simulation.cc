@@ -74,8 +74,9 @@ Rule& Rule::operator=(Rule&& other) noexcept {
 }
 
 void Rule::Lift() {
-  if (simulation_ != nullptr)
+  if (simulation_ != nullptr) {
     std::exchange(simulation_, nullptr)->LiftRule(id_);
+  }
 }
 
 Simulation::RuleState& Simulation::AddRule(RuleState::Kind kind,
@@ -711,10 +712,7 @@ std::string Simulation::Leftovers() const {
 // ---- The whole.
 
 Simulation::Simulation(SimulationOptions options)
-    : options_(std::move(options)),
-      choices_(options_.seed),
-      entity_(0),
-      now_(kStart) {}
+    : options_(options), choices_(options_.seed), entity_(0), now_(kStart) {}
 
 Simulation::~Simulation() {
   rules_.clear();

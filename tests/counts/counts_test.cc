@@ -632,7 +632,8 @@ TEST_P(CountsTest, RearmingATimeoutDoesNotMoveItsTimer) {
       }));
   auto message = [&] {
     EXPECT_TRUE(pair.peer->Send("m").ok());
-    for (int wanted = calls + 1; calls < wanted;) {
+    const int wanted = calls + 1;
+    while (calls < wanted) {
       (*collection)->Wait(absl::Seconds(10));
       (*collection)->Call();
     }
