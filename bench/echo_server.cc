@@ -43,6 +43,9 @@ ABSL_FLAG(
     bool, sink, false,
     "throw away what arrives; at its end answer how many bytes that were, "
     "as 8 bytes, least significant first");
+ABSL_FLAG(int, frame, 0,
+          "answer each so many bytes by a write of their own; 0: whatever "
+          "arrives together is one message");
 ABSL_FLAG(std::string, kernel, std::string(aios::DefaultKernel().name()),
           "what of the operating system to build upon");
 ABSL_FLAG(absl::Duration, read_timeout, absl::Seconds(30),
@@ -58,7 +61,7 @@ using aios::WaitStateCollection;
 constexpr int kThreadsMax = 1024;
 
 // How much is read before it is written back.
-constexpr size_t kReadMax = size_t{64} << 10;
+constexpr int kReadMax = 64 << 10;
 
 // An operation that is refused where it should start is a mistake in here.
 void Check(const absl::Status& status) {
@@ -96,7 +99,9 @@ class Server {
 // What all TCP servers do: keep the connections.
 class StreamServer : public Server {
  public:
-  explicit StreamServer(absl::Duration timeout) : timeout_(timeout) {}
+  // `queue_output`: several writes may be in progress.
+  explicit StreamServer(absl::Duration timeout, bool queue_output = false)
+      : timeout_(timeout), queue_output_(queue_output) {}
 
   absl::StatusOr<aios::SocketAddress> Listen(WaitStateCollection& collection,
                                              const aios::IpAddress& address,
@@ -110,6 +115,7 @@ class StreamServer : public Server {
         {.address = address,
          .nodelay = true,
          .reuseport = share_port,
+         .queue_output = queue_output_,
          .handle_name = "echo_server",
          .error_function = [](aios::AcceptingHandle&, aios::Error error) {
            std::cerr << "echo_server: connections have to wait: "
@@ -154,13 +160,16 @@ class StreamServer : public Server {
   }
 
   const absl::Duration timeout_;
+  const bool queue_output_;
   std::unique_ptr<aios::AcceptingHandle> listener_;
   std::vector<std::unique_ptr<AsyncIoState>> connections_;
 };
 
 class EchoServer : public StreamServer {
  public:
-  using StreamServer::StreamServer;
+  // `frame`: bytes of a message; 0: whatever arrives together is one.
+  EchoServer(absl::Duration timeout, size_t frame)
+      : StreamServer(timeout, frame > 0), frame_(frame) {}
 
  private:
   // As many connections as one turn serves find their buffers here; those of a
@@ -175,7 +184,12 @@ class EchoServer : public StreamServer {
             ConnectionOf(state).paused = true;
             if (input.ok()) Check(state.Finish());
           } else if (input.ok()) {
-            Answer(state, input.data);
+            size_t size = frame_ > 0 ? frame_ : input.data.size();
+            size_t answered = 0;
+            for (; input.data.size() - answered >= size; answered += size) {
+              Answer(state, input.data.substr(answered, size));
+            }
+            Check(state.Discard(answered));
           } else {
             Remove(state);
           }
@@ -186,7 +200,6 @@ class EchoServer : public StreamServer {
     ++totals_.messages;
     std::unique_ptr<std::string> buffer = TakeBuffer();
     buffer->assign(input);
-    Check(state.Discard(input.size()));
     std::string_view answer = *buffer;
     Check(state.WriteBuffer(
         answer, [this, buffer = std::move(buffer)](
@@ -195,7 +208,8 @@ class EchoServer : public StreamServer {
           GiveBuffer(std::move(buffer));
           if (!output.ok()) {
             Remove(state);
-          } else if (std::exchange(ConnectionOf(state).paused, false)) {
+          } else if (state.output_queue_length() == 0 &&
+                     std::exchange(ConnectionOf(state).paused, false)) {
             Serve(state);
           }
         }));
@@ -214,6 +228,7 @@ class EchoServer : public StreamServer {
     }
   }
 
+  const size_t frame_;
   std::vector<std::unique_ptr<std::string>> buffers_;
 };
 
@@ -352,7 +367,8 @@ std::unique_ptr<Server> MakeServer() {
   if (absl::GetFlag(FLAGS_udp)) return std::make_unique<DatagramServer>();
   absl::Duration timeout = absl::GetFlag(FLAGS_read_timeout);
   if (absl::GetFlag(FLAGS_sink)) return std::make_unique<SinkServer>(timeout);
-  return std::make_unique<EchoServer>(timeout);
+  return std::make_unique<EchoServer>(
+      timeout, static_cast<size_t>(absl::GetFlag(FLAGS_frame)));
 }
 
 struct Worker {
@@ -432,6 +448,14 @@ int main(int argc, char* argv[]) {
   if (threads < 1 || threads > kThreadsMax) {
     aios::bench::UsageError("--threads: must be 1 to " +
                             std::to_string(kThreadsMax));
+  }
+  int frame = absl::GetFlag(FLAGS_frame);
+  if (frame < 0 || frame > kReadMax) {
+    aios::bench::UsageError("--frame: must be 0 to " +
+                            std::to_string(kReadMax));
+  }
+  if (frame > 0 && (absl::GetFlag(FLAGS_udp) || absl::GetFlag(FLAGS_sink))) {
+    aios::bench::UsageError("--frame: has no meaning with --udp or --sink");
   }
   if (absl::GetFlag(FLAGS_read_timeout) <= absl::ZeroDuration()) {
     aios::bench::UsageError("--read_timeout: must be positive");

@@ -59,6 +59,24 @@ TEST_F(EchoServerTest, AnswersAllBeforeItCloses) {
   EXPECT_TRUE(read.end);
 }
 
+TEST_F(EchoServerTest, AnswersEachFrameByItself) {
+  Program server(kEchoServer, {"--port=0", "--frame=4"});
+  std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
+  EXPECT_TRUE(peer->Send("onetwo3456").ok());
+  EXPECT_EQ(peer->ReceiveExactly(8), "onetwo34");
+  // The rest of a frame is waited for.
+  EXPECT_TRUE(peer->Send("78").ok());
+  EXPECT_EQ(peer->ReceiveExactly(4), "5678");
+  // More frames than it has buffers for.
+  std::string bytes = Pattern(60'000);
+  EXPECT_TRUE(peer->Send(bytes).ok());
+  EXPECT_TRUE(peer->ReceiveExactly(bytes.size()) == bytes);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  EXPECT_EQ(server.out(),
+            "served 1 connections, 15003 messages, 60012 bytes\n");
+}
+
 TEST_F(EchoServerTest, ServesIpv6) {
   AIOS_NEEDS_FAMILY(world_, Family::kIpv6);
   Program server(kEchoServer, {"--port=0", "--address=::1"});
@@ -207,6 +225,10 @@ TEST_F(EchoServerTest, BadFlagsAreExplained) {
       {"--threads=1.5"},
       {"--udp=perhaps"},
       {"--udp", "--sink"},
+      {"--frame=-1"},
+      {"--frame=65537"},
+      {"--frame=1", "--sink"},
+      {"--frame=1", "--udp"},
       {"7777"},
       {"-p", "7777"},
       {"--"},
