@@ -44,6 +44,7 @@
 namespace aios::sim {
 
 class Host;
+class NameServer;
 class SimKernel;
 class SimPoller;
 class Simulation;
@@ -199,9 +200,7 @@ class Simulation {
   // diagram.h, pcapng.h, perfetto.h.
   void StartRecording();
   // Null before that.
-  Recording* recording() { return recording_.get(); }
-  // And no more.
-  std::unique_ptr<Recording> TakeRecording() { return std::move(recording_); }
+  const Recording* recording() const { return recording_.get(); }
 
   // Broken promises, found by the built-in checks (see oracle.h); of aios, or
   // of the simulator. The first ones only.
@@ -224,6 +223,7 @@ class Simulation {
 
  private:
   friend class Host;
+  friend class NameServer;
   friend class Rule;
   friend class SimKernel;
   friend class SimPoller;
@@ -271,7 +271,6 @@ class Simulation {
   RuleState& AddRule(RuleState::Kind kind, const Host* from, const Host* to,
                      bool both, Rule* rule);
   void LiftRule(uint64_t id);
-  static std::string RuleName(RuleState::Kind kind);
 
   // The network.
   Packet* NewPacket();
@@ -342,6 +341,8 @@ class Host {
 
   IpAddress ipv4() const { return ipv4_; }
   IpAddress ipv6() const { return ipv6_; }
+  // These two, and those of its options.
+  std::vector<IpAddress> addresses() const;
 
   // Stops the host's programs; its kernel goes on receiving. Deadlines that
   // pass meanwhile are due at `Resume`.

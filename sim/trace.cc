@@ -49,6 +49,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(What::kCount)>
         "operation-ended",
         "mark",
         "reset",
+        "query",
 };
 
 }  // namespace

@@ -64,6 +64,9 @@ enum class What : uint8_t {
   // A connection is reset by a program (subject: the socket), or by the network
   // (subject: the end).
   kReset,
+  // A message reaches a name server: subject is its contents, `a` its number
+  // and `b` its length.
+  kQuery,
   kCount,
 };
 
