@@ -34,6 +34,8 @@ void Recording::OnStart(uint32_t host, uint64_t number, const void* state,
   operations_.push_back({.host = host,
                          .number = number,
                          .state = place->second,
+                         .state_name = std::exchange(next_name_, {}),
+                         .detail = std::exchange(next_detail_, {}),
                          .kind = std::string(kind),
                          .start = now,
                          .output = output});
@@ -49,7 +51,12 @@ void Recording::OnEnd(uint32_t host, uint64_t number,
   operation.how = how;
   operation.status = status;
   operation.count = count;
+  last_ended_ = found->second;
   operation_places_.erase(found);
+}
+
+void Recording::DescribeLastEnd(std::string_view error) {
+  if (last_ended_ < operations_.size()) operations_[last_ended_].error = error;
 }
 
 void Recording::OnMark(uint32_t host, std::string_view text, Nanoseconds now) {

@@ -34,12 +34,17 @@ struct RecordedOperation {
   // Numbers the states of a host from 1, in the order of their first
   // operation.
   uint32_t state = 0;
+  // What the state is called, and what was asked for, where that is known.
+  std::string state_name = {};
+  std::string detail = {};
   std::string kind;
   Nanoseconds start = 0;
   Nanoseconds end = kForever;
   OperationObserver::End how = OperationObserver::End::kCallback;
   IoStatus status = IoStatus::kOk;
   size_t count = 0;
+  // "ECONNRESET", where that is known.
+  std::string error = {};
   bool output = false;
 };
 
@@ -60,8 +65,15 @@ class Recording {
   void OnDrop(const Packet& packet, Fault fault, Nanoseconds now);
   void OnStart(uint32_t host, uint64_t number, const void* state,
                std::string_view kind, bool output, Nanoseconds now);
+  // Describes the operation that starts next.
+  void DescribeNext(std::string_view state_name, std::string_view detail) {
+    next_name_ = state_name;
+    next_detail_ = detail;
+  }
   void OnEnd(uint32_t host, uint64_t number, OperationObserver::End how,
              IoStatus status, size_t count, Nanoseconds now);
+  // Adds the error of the operation that has ended last.
+  void DescribeLastEnd(std::string_view error);
   void OnMark(uint32_t host, std::string_view text, Nanoseconds now);
 
   const std::vector<std::string>& hosts() const { return hosts_; }
@@ -77,6 +89,9 @@ class Recording {
   std::vector<RecordedPacket> packets_;
   std::vector<RecordedOperation> operations_;
   std::vector<RecordedMark> marks_;
+  size_t last_ended_ = ~size_t{0};
+  std::string next_name_;
+  std::string next_detail_;
   std::map<uint64_t, size_t> packet_places_;
   std::map<std::pair<uint32_t, uint64_t>, size_t> operation_places_;
   // Only looked up; a state's number is given in the order of first use.

@@ -1619,7 +1619,14 @@ std::string DescribeStep(const Scenario& scenario, const ScenarioStep& step) {
   if (step.state != kNone) {
     absl::StrAppend(&text, scenario.states[step.state].name, ": ");
   }
-  absl::StrAppend(&text, ToAbsl(ActionName(step.action)));
+  text += DescribeAction(scenario, step);
+  if (step.times != 1) absl::StrAppend(&text, ", ", step.times, " at once");
+  if (step.chain != 1) absl::StrAppend(&text, ", ", step.chain, " in turn");
+  return text;
+}
+
+std::string DescribeAction(const Scenario& scenario, const ScenarioStep& step) {
+  std::string text(ActionName(step.action));
   static constexpr const char* kDirections[] = {"", "input", "output", "io"};
   auto host = [&](ScenarioIndex index) { return scenario.hosts[index].name; };
   switch (step.action) {
@@ -1667,8 +1674,6 @@ std::string DescribeStep(const Scenario& scenario, const ScenarioStep& step) {
                         ? "none"
                         : TimeText(absl::ToInt64Nanoseconds(*step.timeout)));
   }
-  if (step.times != 1) absl::StrAppend(&text, ", ", step.times, " at once");
-  if (step.chain != 1) absl::StrAppend(&text, ", ", step.chain, " in turn");
   return text;
 }
 

@@ -257,6 +257,8 @@ std::string TimeText(Nanoseconds time);
 
 // What a step does, in one line: "alice: read_buffer 10, timeout 300ms".
 std::string DescribeStep(const Scenario& scenario, const ScenarioStep& step);
+// Of one of its operations, without the state.
+std::string DescribeAction(const Scenario& scenario, const ScenarioStep& step);
 
 }  // namespace aios::sim
 

@@ -17,6 +17,7 @@
 #include "aios/check.h"
 #include "aios/connect_tcp.h"
 #include "aios/duration.h"
+#include "aios/operation_observer.h"
 #include "aios/udp.h"
 #include "sim/plain_sockets.h"
 #include "sim/raw_sockets.h"
@@ -31,6 +32,8 @@ constexpr Nanoseconds kConnectMax = 3'600'000'000'000;
 constexpr Nanoseconds kSettle = 1'000'000'000;
 constexpr size_t kFailuresMax = 20;
 constexpr size_t kTextMax = 64;
+// In recordings: what plain sockets do is not numbered by the oracle.
+constexpr uint64_t kPlainOperations = uint64_t{1} << 62;
 
 // Of written bytes, when the scenario gives only their number: so that a
 // byte that is lost, repeated or out of order shows.
@@ -174,6 +177,10 @@ class Runner {
  private:
   Nanoseconds Now() { return world_.now() - zero_; }
   Simulation* simulation() { return world_.simulation(); }
+  // Null when nobody wants pictures.
+  Recording* recording() {
+    return simulation() == nullptr ? nullptr : simulation()->recording();
+  }
   Host& SimHost(ScenarioIndex host) { return *simulation()->hosts()[host]; }
 
   void Fail(TextPlace place, std::string_view what);
@@ -350,6 +357,9 @@ bool Runner::ConnectPair(ScenarioIndex index) {
     error = client.Open(SocketType::kStream, active.family, &from.plain);
     if (error.ok()) error = client.Connect(from.plain, target);
   } else {
+    if (recording() != nullptr) {
+      recording()->DescribeNext(active.name, "connect");
+    }
     auto made =
         ConnectTcp(*hosts_[active.host].collection, target.ip(), target.port(),
                    [&](AsyncIoState&, const IoResult& result) {
@@ -623,7 +633,12 @@ void Runner::StartOperation(ScenarioIndex index) {
     return;
   }
   operation.starting = true;
+  if (recording() != nullptr) {
+    recording()->DescribeNext(scenario_.states[step.state].name,
+                              DescribeAction(scenario_, step));
+  }
   absl::Status status = StartOnState(operation, step, live);
+  if (recording() != nullptr) recording()->DescribeNext({}, {});
   Operation* started = Find(number);
   if (started != nullptr) started->starting = false;
   using Kind = ScenarioExpectation::Kind;
@@ -828,6 +843,12 @@ void Runner::StartPlain(Operation& operation, const ScenarioStep& step,
   ScenarioIndex host = scenario_.states[step.state].host;
   Kernel& kernel = world_.kernel(host);
   PlainSockets& plain = Plain(host);
+  if (recording() != nullptr) {
+    recording()->DescribeNext(scenario_.states[step.state].name,
+                              DescribeAction(scenario_, step));
+    recording()->OnStart(host, kPlainOperations | number, &live, "plain",
+                         step.action == Action::kSend, world_.now());
+  }
   auto done = [this, number](size_t count, bool end, Error error) {
     Ended ended;
     ended.status = !error.ok() ? IoStatus::kError
@@ -1124,6 +1145,9 @@ void Runner::OnEnd(uint64_t number, AsyncIoState&, const IoResult& result) {
     FailStep(index, "its callback ran inside another callback");
   }
   ++callback_depth_;
+  if (recording() != nullptr && !result.error.ok()) {
+    recording()->DescribeLastEnd(result.error.Name());
+  }
   Ended ended;
   ended.status = result.status;
   ended.error = result.error;
@@ -1203,6 +1227,13 @@ void Runner::End(uint64_t number, Ended ended) {
   Progress& progress = progress_[index];
   ScenarioRow& row = rows_[index];
   ended.text = operation->text;
+  if (recording() != nullptr && scenario_.states[step.state].plain) {
+    recording()->OnEnd(scenario_.states[step.state].host,
+                       kPlainOperations | number,
+                       OperationObserver::End::kCallback, ended.status,
+                       ended.count, world_.now());
+    if (!ended.error.ok()) recording()->DescribeLastEnd(ended.error.Name());
+  }
   if (step.action == Action::kSend) {
     operation->written->ended = true;
     operation->written->count = ended.count;
@@ -1391,7 +1422,7 @@ void Runner::TearDown() {
 
 ScenarioResult Runner::Run() {
   bool made = MakeStates();
-  zero_ = world_.now();
+  zero_ = result_.zero = world_.now();
   if (made) {
     ScheduleSteps();
     bool to_end = scenario_.runs_to_end;
@@ -1407,6 +1438,8 @@ ScenarioResult Runner::Run() {
   if (!result_.passed() && simulation() != nullptr) {
     result_.report = simulation()->Report();
   }
+  // Closing everything is no part of the scenario.
+  if (recording() != nullptr) result_.recording = simulation()->TakeRecording();
   TearDown();
   for (ScenarioRow& row : rows_) {
     if (row.step != kNone) result_.rows.push_back(std::move(row));
@@ -1427,6 +1460,7 @@ class SimWorld final : public ScenarioWorld {
       simulation_.choices().Record();
       simulation_.trace().KeepAll();
     }
+    if (options.draw) simulation_.StartRecording();
     for (const ScenarioHost& host : scenario.hosts) {
       simulation_.AddHost(host.name, host.options);
     }

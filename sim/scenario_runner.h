@@ -18,6 +18,7 @@
 #include "aios/wait_state_collection.h"
 #include "sim/choice.h"
 #include "sim/network_options.h"
+#include "sim/recording.h"
 #include "sim/scenario.h"
 #include "sim/simulation.h"
 #include "sim/trace.h"
@@ -54,6 +55,9 @@ struct ScenarioResult {
   // When asked for.
   std::vector<Choice> choices;
   std::vector<TraceEvent> trace;
+  std::unique_ptr<Recording> recording;
+  // The first step's zero, in the time of the recording.
+  Nanoseconds zero = 0;
 
   bool passed() const { return failures.empty(); }
 };
@@ -64,6 +68,8 @@ struct ScenarioRunOptions {
   std::vector<Choice> choices = {};
   // Keeps the choices and the whole trace.
   bool record = false;
+  // Keeps the recording, for the exports.
+  bool draw = false;
 };
 
 // On the simulated network. The same options give the same result.

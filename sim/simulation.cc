@@ -79,6 +79,17 @@ void Rule::Lift() {
   }
 }
 
+std::string Simulation::RuleName(RuleState::Kind kind) {
+  switch (kind) {
+    case RuleState::Kind::kPartition:
+      return "partition";
+    case RuleState::Kind::kHold:
+      return "hold";
+    default:
+      return "loss";
+  }
+}
+
 Simulation::RuleState& Simulation::AddRule(RuleState::Kind kind,
                                            const Host* from, const Host* to,
                                            bool both, Rule* rule) {
@@ -89,6 +100,10 @@ Simulation::RuleState& Simulation::AddRule(RuleState::Kind kind,
   if (from != nullptr) state.from = from->index();
   if (to != nullptr) state.to = to->index();
   state.both = both;
+  if (from != nullptr && recording_ != nullptr) {
+    Mark(state.from, absl::StrCat(RuleName(kind), both ? " with " : " towards ",
+                                  to->name()));
+  }
   return state;
 }
 
@@ -96,6 +111,9 @@ void Simulation::LiftRule(uint64_t id) {
   auto found = rules_.find(id);
   if (found == rules_.end()) return;
   std::vector<Packet*> held = std::move(found->second.held);
+  if (found->second.kind != RuleState::Kind::kDropIf) {
+    Mark(found->second.from, RuleName(found->second.kind) + " over");
+  }
   rules_.erase(found);
   // In the order in which they were sent, wherever they were stopped.
   std::sort(held.begin(), held.end(),
@@ -201,6 +219,7 @@ void Simulation::ResetConnections(const Host& a, const Host& b) {
     }
   }
   CountFault(Fault::kReset, any);
+  Mark(a.index_, "connections with " + b.name_ + " reset");
 }
 
 // ---- Packets.
@@ -826,6 +845,7 @@ void Host::StepClock(absl::Duration by) {
   simulation_.trace_.Add(simulation_.now_, What::kClockStep, index_, 0,
                          static_cast<uint64_t>(absl::ToInt64Nanoseconds(by)));
   simulation_.CountFault(Fault::kClock, by != absl::ZeroDuration());
+  simulation_.Mark(index_, "clock " + absl::FormatDuration(by));
 }
 
 void Host::SetClockDrift(int64_t per_million) {
@@ -835,7 +855,10 @@ void Host::SetClockDrift(int64_t per_million) {
   simulation_.CountFault(Fault::kClock, per_million != 0);
 }
 
-void Host::SetDescriptorsMax(int count) { options_.descriptors_max = count; }
+void Host::SetDescriptorsMax(int count) {
+  options_.descriptors_max = count;
+  simulation_.Mark(index_, "descriptors limited");
+}
 
 int Host::descriptors_open() const { return kernel_->open_; }
 

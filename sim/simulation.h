@@ -200,7 +200,9 @@ class Simulation {
   // diagram.h, pcapng.h, perfetto.h.
   void StartRecording();
   // Null before that.
-  const Recording* recording() const { return recording_.get(); }
+  Recording* recording() { return recording_.get(); }
+  // And no more.
+  std::unique_ptr<Recording> TakeRecording() { return std::move(recording_); }
 
   // Broken promises, found by the built-in checks (see oracle.h); of aios, or
   // of the simulator. The first ones only.
@@ -271,6 +273,7 @@ class Simulation {
   RuleState& AddRule(RuleState::Kind kind, const Host* from, const Host* to,
                      bool both, Rule* rule);
   void LiftRule(uint64_t id);
+  static std::string RuleName(RuleState::Kind kind);
 
   // The network.
   Packet* NewPacket();

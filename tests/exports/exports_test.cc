@@ -220,15 +220,69 @@ TEST_F(ExportsTest, TimelineIsJsonWithEveryOperationAndPacket) {
   EXPECT_EQ(timeouts, 1u);
 }
 
+// What a page draws.
+nlohmann::json RunsOf(const std::string& page) {
+  size_t begin = page.find("const runs = ") + 13;
+  size_t end = page.find(";\n", begin);
+  return nlohmann::json::parse(page.substr(begin, end - begin));
+}
+
+TEST_F(ExportsTest, DiagramCountsTimesFromTheFirstEventOrFromItsZero) {
+  auto first = [](const std::string& page) {
+    return RunsOf(page)[0].at("packets")[0].at("sent").get<std::string>();
+  };
+  EXPECT_EQ(first(ToDiagram(*recording_, "a run")), "0");
+  Nanoseconds sent = recording_->packets()[0].sent;
+  EXPECT_EQ(
+      first(ToDiagram(
+          {{.title = "a run", .recording = recording_, .zero = sent + 1'500}})),
+      "-1500");
+}
+
+// The page as a browser makes it, without a network.
+TEST_F(ExportsTest, DiagramDrawsItselfInABrowser) {
+  if (std::system("command -v chromium > /dev/null") != 0) {
+    GTEST_SKIP() << "there is no chromium here to draw it";
+  }
+  std::string path = testing::TempDir() + "/diagram.html";
+  std::ofstream(path) << ToDiagram(
+      {{.title = "first", .verdict = "pass", .recording = recording_},
+       {.title = "second",
+        .verdict = "fail",
+        .failures = {"f:1:1: <it> differs"},
+        .recording = recording_}});
+  std::string drawn =
+      Run("chromium --headless --no-sandbox --disable-gpu "
+          "--disable-background-networking --disable-component-update "
+          "--disable-sync --user-data-dir='" +
+          testing::TempDir() + "/browser' --window-size=1200,20000 " +
+          "--dump-dom 'file://" + path + "' 2>/dev/null");
+  auto count = [&](std::string_view part) {
+    size_t n = 0;
+    size_t at = drawn.find("<svg id=\"picture\"");
+    while ((at = drawn.find(part, at)) != drawn.npos) ++n, ++at;
+    return n;
+  };
+  EXPECT_GT(count("<line"), recording_->packets().size());
+  // Operations that began and ended alike share their bars.
+  EXPECT_GE(count("<rect"), 5u);
+  EXPECT_GT(count("lost"), 0u);
+  EXPECT_GT(count("timeout"), 0u);
+}
+
 TEST_F(ExportsTest, DiagramHoldsTheDataAndNoStrangersMarkup) {
   std::string page = ToDiagram(*recording_, "a <b>run</b>");
   EXPECT_NE(page.find("<title>a &lt;b&gt;run&lt;/b&gt;</title>"), page.npos);
-  size_t begin = page.find("const data = ") + 13;
-  size_t end = page.find(";\n", begin);
-  nlohmann::json data = nlohmann::json::parse(page.substr(begin, end - begin));
-  EXPECT_EQ(data.at("hosts"), recording_->hosts());
-  EXPECT_EQ(data.at("packets").size(), recording_->packets().size());
-  EXPECT_EQ(data.at("operations").size(), recording_->operations().size());
+  nlohmann::json runs = RunsOf(page);
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].at("hosts"), recording_->hosts());
+  EXPECT_EQ(runs[0].at("packets").size(), recording_->packets().size());
+  EXPECT_EQ(runs[0].at("operations").size(), recording_->operations().size());
+  size_t lost = 0;
+  for (const nlohmann::json& packet : runs[0].at("packets")) {
+    if (packet.at("lost") == "lost") ++lost;
+  }
+  EXPECT_GT(lost, 0u);
   // Only the page's own script ends a script.
   EXPECT_EQ(page.find("</script>"), page.rfind("</script>"));
 }

@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -173,11 +174,28 @@ TEST_F(AiosSimTest, BadInputEndsWithTwo) {
            {"run", kGood, "--kernel=dos"},
            {"run", kGood, kOther, "--trace=" + Path("two.trace")},
            {"run", kGood, "--trace=no/such/folder/x"},
+           {"run", kGood, "--diagram=no/such/folder/x"},
+           {"run", kGood, "--diagram="},
+           {"run", kGood, "--pcap"},
+           {"run", kGood, "--table=yes"},
+           {"run", kGood, kOther, "--pcap=" + Path("two.pcapng")},
+           {"run", kGood, kOther, "--perfetto=" + Path("two.json")},
+           {"run", kGood, "--seeds=1..2", "--diagram=" + Path("two.html")},
+           {"run", kGood, "--kernel=epoll", "--diagram=" + Path("two.html")},
+           {"check", kGood, "--diagram=" + Path("two.html")},
+           {"check", kGood, "--kernel=epoll"},
+           {"list", "--seed=1"},
+           {"replay", kGood, "--seed=1"},
        }) {
     Ending run = Execute(arguments);
     EXPECT_EQ(run.code, 2) << testing::PrintToString(arguments);
     EXPECT_NE(run.err, "");
   }
+  // Of the command line it says how it should be.
+  Ending usage = Execute({"run", kGood, "--speed=1"});
+  EXPECT_TRUE(absl::StartsWith(usage.err, "aios_sim: there is no flag --speed"))
+      << usage.err;
+  EXPECT_TRUE(absl::StrContains(usage.err, "aios_sim run FILE..."));
   // Nothing has run, and nothing half written is left.
   Ending run = Execute({"run", kGood, bad});
   EXPECT_EQ(run.out, "");
@@ -185,7 +203,7 @@ TEST_F(AiosSimTest, BadInputEndsWithTwo) {
   for (const auto& entry :
        std::filesystem::directory_iterator(testing::TempDir())) {
     EXPECT_FALSE(absl::EndsWith(entry.path().string(), ".part"));
-    EXPECT_NE(entry.path().filename(), "two.trace");
+    EXPECT_NE(entry.path().stem(), "two");
   }
 }
 
@@ -200,6 +218,45 @@ TEST_F(AiosSimTest, CheckAndListAndTable) {
   EXPECT_TRUE(absl::StrContains(run.out, "alice: read_buffer 10")) << run.out;
   EXPECT_FALSE(absl::StrContains(run.out, "\033"));
   EXPECT_EQ(Execute({"--help"}).code, 0);
+}
+
+TEST_F(AiosSimTest, PicturesOfARunAndOfItsReplay) {
+  std::string trace = Path("drawn.trace");
+  std::string page = Path("drawn.html");
+  Ending run = Execute({"run", kOther, "--seed=3", "--trace=" + trace,
+                        "--diagram=" + page, "--pcap=" + Path("drawn.pcapng"),
+                        "--perfetto=" + Path("drawn.json")});
+  EXPECT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_TRUE(absl::StrContains(run.out, "written: " + page)) << run.out;
+  EXPECT_TRUE(absl::StrContains(Read(page), "alice"));
+  EXPECT_TRUE(absl::StrContains(Read(Path("drawn.json")), "traceEvents"));
+  EXPECT_EQ(Read(Path("drawn.pcapng")).substr(0, 4), "\x0a\x0d\x0d\x0a");
+  // Drawing changes nothing of what is drawn, and a replay draws the same.
+  std::string again = Path("again.html");
+  Ending replay = Execute({"replay", trace, "--diagram=" + again});
+  EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+  EXPECT_TRUE(absl::StrContains(replay.out, "the same run as recorded"));
+  EXPECT_EQ(Read(again), Read(page));
+  Ending plain = Execute({"run", kOther, "--seed=3"});
+  EXPECT_EQ(run.out.substr(run.out.find("hash "), 21),
+            plain.out.substr(plain.out.find("hash "), 21));
+  // Several on one page.
+  run = Execute({"run", kGood, kOther, "--diagram=" + page, "--table"});
+  EXPECT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_TRUE(absl::StrContains(Read(page), "keeps what came"));
+  EXPECT_TRUE(absl::StrContains(Read(page), "through short writes"));
+  EXPECT_TRUE(absl::StrContains(run.out, "2 scenarios, ")) << run.out;
+}
+
+TEST_F(AiosSimTest, AShardThatIsNoNumberIsBadInput) {
+  for (const auto& [index, total] :
+       {std::pair("x", "2"), std::pair("2", "2"), std::pair("0", "two")}) {
+    setenv("TEST_SHARD_INDEX", index, 1);
+    setenv("TEST_TOTAL_SHARDS", total, 1);
+    EXPECT_EQ(Execute({"run", kGood}).code, 2) << index << " of " << total;
+  }
+  unsetenv("TEST_SHARD_INDEX");
+  unsetenv("TEST_TOTAL_SHARDS");
 }
 
 TEST_F(AiosSimTest, ShardsDoEachTheirPart) {

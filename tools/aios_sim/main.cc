@@ -10,7 +10,9 @@
 #include <fstream>
 #include <iostream>
 #include <limits>
+#include <map>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -22,8 +24,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "backends/default_kernel.h"
+#include "sim/diagram.h"
+#include "sim/pcapng.h"
+#include "sim/perfetto.h"
 #include "sim/scenario.h"
 #include "sim/scenario_runner.h"
 #include "sim/trace.h"
@@ -43,10 +49,15 @@ constexpr char kUsage[] =
     --seeds=A..B             with each of these
     --jobs=N                 so many at a time (default: one a core)
     --table                  every operation: what it did, and should have done
-    --trace=FILE             writes the run, to be replayed; one scenario and seed
     --kernel=sim|epoll       on real sockets of this machine, in real time, and
                              compares the outcomes with those of the simulation
-  aios_sim replay TRACE      repeats a run from its choices
+    --diagram=FILE.html      draws the runs, for a browser
+   of one scenario and seed only:
+    --trace=FILE             writes the run, to be replayed
+    --pcap=FILE.pcapng       its packets, for Wireshark
+    --perfetto=FILE.json     its timeline, for ui.perfetto.dev
+  aios_sim replay TRACE      repeats a run from its choices; takes --table,
+                             --diagram, --pcap, --perfetto
   aios_sim check FILE...     runs each twice and compares; takes --seed, --seeds,
                              --jobs
   aios_sim list [FILE...]    what the scenarios are about
@@ -70,8 +81,9 @@ Nanoseconds Since(Clock::time_point begin) {
       .count();
 }
 
+// Of the command line.
 [[noreturn]] void Complain(std::string_view message) {
-  std::cerr << "aios_sim: " << message << std::endl;
+  std::cerr << "aios_sim: " << message << "\n\n" << kUsage << std::flush;
   std::exit(kBadInput);
 }
 
@@ -83,7 +95,16 @@ struct Options {
   int jobs = 0;
   bool table = false;
   std::string trace;
+  std::string diagram;
+  std::string pcap;
+  std::string perfetto;
   std::string kernel = "sim";
+  // The names of those that were given.
+  std::vector<std::string> given;
+
+  bool draws() const {
+    return !diagram.empty() || !pcap.empty() || !perfetto.empty();
+  }
 };
 
 std::optional<uint64_t> ParseNumber(std::string_view text) {
@@ -96,6 +117,7 @@ std::optional<uint64_t> ParseNumber(std::string_view text) {
   return number;
 }
 
+// By hand: Abseil's flags end the program with 1 where they are malformed.
 Options ParseOptions(const std::vector<std::string>& arguments) {
   Options options;
   for (const std::string& argument : arguments) {
@@ -141,14 +163,21 @@ Options ParseOptions(const std::vector<std::string>& arguments) {
       options.jobs = static_cast<int>(jobs);
     } else if (name == "table" && equals == std::string::npos) {
       options.table = true;
-    } else if (name == "trace" && !value.empty()) {
-      options.trace = value;
+    } else if (std::string* file = name == "trace"      ? &options.trace
+                                   : name == "diagram"  ? &options.diagram
+                                   : name == "pcap"     ? &options.pcap
+                                   : name == "perfetto" ? &options.perfetto
+                                                        : nullptr) {
+      if (value.empty()) {
+        Complain(absl::StrCat("--", name, " needs the name of a file"));
+      }
+      *file = value;
     } else if (name == "kernel") {
       options.kernel = value;
     } else {
-      Complain(absl::StrCat("there is no flag ", argument,
-                            "; --help lists what there is"));
+      Complain(absl::StrCat("there is no flag ", argument));
     }
+    options.given.push_back(name);
   }
   if (options.jobs == 0) {
     options.jobs =
@@ -298,6 +327,16 @@ void PrintLine(const sim::Scenario& scenario, bool passed,
             << absl::StrFormat("  hash %016x", summary.hash) << std::endl;
 }
 
+// As a shell takes it for one word.
+std::string ShellWord(const std::string& text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) {
+    return text;
+  }
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
+
 void PrintFailures(const sim::Scenario& scenario, const SearchSummary& summary,
                    bool report) {
   for (const SearchSummary::Failure& failure : summary.failures) {
@@ -305,15 +344,21 @@ void PrintFailures(const sim::Scenario& scenario, const SearchSummary& summary,
       std::cout << "  " << what << "\n";
     }
     if (report) std::cout << failure.report;
-    std::cout << "  replay: " << kReplayCommand << "run " << scenario.file
-              << " --seed=" << failure.seed << std::endl;
+    std::cout << "  replay: " << kReplayCommand << "run "
+              << ShellWord(scenario.file) << " --seed=" << failure.seed
+              << std::endl;
   }
 }
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
   if (value == nullptr) return otherwise;
-  return ParseNumber(value).value_or(otherwise);
+  std::optional<uint64_t> number = ParseNumber(value);
+  // A shard that took itself for another would leave runs out.
+  if (!number.has_value()) {
+    Complain(absl::StrCat(name, " is no number: \"", value, "\""));
+  }
+  return *number;
 }
 
 int RunMany(const std::vector<sim::Scenario>& scenarios, const Options& options,
@@ -326,6 +371,9 @@ int RunMany(const std::vector<sim::Scenario>& scenarios, const Options& options,
   search.shards =
       std::max<uint64_t>(FromEnvironment("TEST_TOTAL_SHARDS", 1), 1);
   search.shard = FromEnvironment("TEST_SHARD_INDEX", 0);
+  if (search.shard >= search.shards) {
+    Complain("TEST_SHARD_INDEX is not below TEST_TOTAL_SHARDS");
+  }
   if (const char* file = std::getenv("TEST_SHARD_STATUS_FILE")) {
     std::ofstream touched(file, std::ios::app);
   }
@@ -362,31 +410,76 @@ int RunMany(const std::vector<sim::Scenario>& scenarios, const Options& options,
   return passed ? 0 : 1;
 }
 
+// What a run is kept as.
+sim::DiagramRun DiagramOf(const sim::Scenario& scenario, uint64_t seed,
+                          const sim::ScenarioResult& result) {
+  return {
+      .title = scenario.title,
+      .about = absl::StrCat(scenario.about, scenario.about.empty() ? "" : " ",
+                            "(", scenario.file, ", seed ", seed, ")"),
+      .verdict = result.passed() ? "pass" : "fail",
+      .failures = result.failures,
+      .recording = result.recording.get(),
+      .zero = result.zero};
+}
+
+bool WriteAndTell(const std::string& path, const std::string& text) {
+  if (!WriteFile(path, text)) return false;
+  std::cout << "  written: " << path << std::endl;
+  return true;
+}
+
+bool WriteExports(const Options& options,
+                  const std::vector<sim::DiagramRun>& runs) {
+  return (options.diagram.empty() ||
+          WriteAndTell(options.diagram, sim::ToDiagram(runs))) &&
+         (options.pcap.empty() ||
+          WriteAndTell(options.pcap, sim::ToPcapng(*runs[0].recording))) &&
+         (options.perfetto.empty() ||
+          WriteAndTell(options.perfetto, sim::ToPerfetto(*runs[0].recording)));
+}
+
+void PrintRun(const sim::Scenario& scenario, uint64_t seed,
+              const sim::ScenarioResult& result, Nanoseconds wall, bool table) {
+  if (table) {
+    std::cout << "\n" << Colored("1", scenario.title) << "\n";
+    PrintTable(scenario, result);
+  } else {
+    SearchSummary summary;
+    summary.events = result.events;
+    summary.hash = result.hash;
+    summary.virtual_time = result.time;
+    summary.wall_time = wall;
+    PrintLine(scenario, result.passed(), absl::StrCat("seed ", seed), summary);
+  }
+  for (const std::string& failure : result.failures) {
+    std::cout << "  " << failure << std::endl;
+  }
+}
+
 // One seed, shown or kept.
 int RunOne(const std::vector<sim::Scenario>& scenarios,
            const Options& options) {
-  bool passed = true;
+  size_t failed = 0;
+  size_t operations = 0;
+  std::vector<sim::ScenarioResult> results;
+  std::vector<sim::DiagramRun> runs;
   for (const sim::Scenario& scenario : scenarios) {
     Clock::time_point begin = Clock::now();
-    sim::ScenarioResult result = sim::RunScenario(
-        scenario,
-        {.seed = options.seed_first, .record = !options.trace.empty()});
-    Nanoseconds wall = Since(begin);
-    passed = passed && result.passed();
-    if (options.table) {
-      std::cout << "\n" << Colored("1", scenario.title) << "\n";
-      PrintTable(scenario, result);
-    } else {
-      SearchSummary summary;
-      summary.events = result.events;
-      summary.hash = result.hash;
-      summary.virtual_time = result.time;
-      summary.wall_time = wall;
-      PrintLine(scenario, result.passed(),
-                absl::StrCat("seed ", options.seed_first), summary);
+    results.push_back(
+        sim::RunScenario(scenario, {.seed = options.seed_first,
+                                    .record = !options.trace.empty(),
+                                    .draw = options.draws()}));
+    sim::ScenarioResult& result = results.back();
+    PrintRun(scenario, options.seed_first, result, Since(begin), options.table);
+    if (!result.passed()) ++failed;
+    for (const sim::ScenarioRow& row : result.rows) {
+      if (sim::IsOperation(scenario.steps[row.step].action)) {
+        operations += row.started;
+      }
     }
-    for (const std::string& failure : result.failures) {
-      std::cout << "  " << failure << std::endl;
+    if (options.draws()) {
+      runs.push_back(DiagramOf(scenario, options.seed_first, result));
     }
     if (!options.trace.empty()) {
       sim::TraceFile trace{.scenario_file = scenario.file,
@@ -397,16 +490,26 @@ int RunOne(const std::vector<sim::Scenario>& scenarios,
                            .time = result.time,
                            .choices = std::move(result.choices),
                            .events = std::move(result.trace)};
-      if (!WriteFile(options.trace, sim::FormatTraceFile(trace))) {
+      if (!WriteAndTell(options.trace, sim::FormatTraceFile(trace))) {
         return kBadInput;
       }
-      std::cout << "  written: " << options.trace << std::endl;
     }
   }
-  return passed ? 0 : 1;
+  if (options.table) {
+    std::string all = absl::StrCat(scenarios.size(), " scenarios, ", operations,
+                                   " operations, ");
+    std::cout << "\n"
+              << (failed == 0
+                      ? Colored("32", all + "all as expected")
+                      : Colored("1;31",
+                                absl::StrCat(all, failed, " scenarios failed")))
+              << std::endl;
+  }
+  if (!WriteExports(options, runs)) return kBadInput;
+  return failed == 0 ? 0 : 1;
 }
 
-int Replay(const std::string& path) {
+int Replay(const std::string& path, const Options& options) {
   std::optional<std::string> text = ReadFile(path);
   if (!text.has_value()) return kBadInput;
   absl::StatusOr<sim::TraceFile> trace = sim::ParseTraceFile(path, *text);
@@ -422,19 +525,12 @@ int Replay(const std::string& path) {
     return kBadInput;
   }
   Clock::time_point begin = Clock::now();
-  sim::ScenarioResult result = sim::RunScenario(
-      *scenario,
-      {.seed = trace->seed, .choices = trace->choices, .record = true});
-  SearchSummary summary;
-  summary.events = result.events;
-  summary.hash = result.hash;
-  summary.virtual_time = result.time;
-  summary.wall_time = Since(begin);
-  PrintLine(*scenario, result.passed(), absl::StrCat("seed ", trace->seed),
-            summary);
-  for (const std::string& failure : result.failures) {
-    std::cout << "  " << failure << "\n";
-  }
+  sim::ScenarioResult result =
+      sim::RunScenario(*scenario, {.seed = trace->seed,
+                                   .choices = trace->choices,
+                                   .record = true,
+                                   .draw = options.draws()});
+  PrintRun(*scenario, trace->seed, result, Since(begin), options.table);
   if (result.hash == trace->hash) {
     std::cout << "  the same run as recorded, event by event" << std::endl;
   } else {
@@ -458,11 +554,15 @@ int Replay(const std::string& path) {
               << (result.passed() == trace->passed ? "the same." : "another.")
               << std::endl;
   }
+  if (options.draws() &&
+      !WriteExports(options, {DiagramOf(*scenario, trace->seed, result)})) {
+    return kBadInput;
+  }
   return result.passed() ? 0 : 1;
 }
 
-int RunOnRealKernel(const std::vector<sim::Scenario>& scenarios,
-                    Kernel& kernel) {
+int RunOnRealKernel(const std::vector<sim::Scenario>& scenarios, Kernel& kernel,
+                    uint64_t seed) {
   bool passed = true;
   size_t skipped = 0;
   for (const sim::Scenario& scenario : scenarios) {
@@ -477,7 +577,7 @@ int RunOnRealKernel(const std::vector<sim::Scenario>& scenarios,
     }
     RealWorld world(kernel, scenario);
     sim::ScenarioResult real = sim::RunScenarioIn(scenario, world);
-    sim::ScenarioResult simulated = sim::RunScenario(scenario);
+    sim::ScenarioResult simulated = sim::RunScenario(scenario, {.seed = seed});
     // Where the expectation leaves it open, the two must still agree on how
     // an operation ended.
     for (size_t i = 0; i != real.rows.size(); ++i) {
@@ -536,6 +636,40 @@ std::vector<std::string> CommittedScenarios() {
   return files;
 }
 
+// Whether the flags go with the command, and with each other.
+void CheckOptions(const Options& options) {
+  static const std::map<std::string, std::set<std::string>> kFlags = {
+      {"run",
+       {"seed", "seeds", "jobs", "table", "kernel", "trace", "diagram", "pcap",
+        "perfetto"}},
+      {"replay", {"table", "diagram", "pcap", "perfetto"}},
+      {"check", {"seed", "seeds", "jobs"}},
+      {"list", {}},
+  };
+  if (options.command.empty()) Complain("what to do is missing");
+  auto flags = kFlags.find(options.command);
+  if (flags == kFlags.end()) {
+    Complain(absl::StrCat("there is no command \"", options.command, "\""));
+  }
+  for (const std::string& name : options.given) {
+    if (!flags->second.contains(name)) {
+      Complain(absl::StrCat(options.command, " has no --", name));
+    }
+  }
+  if (options.command == "replay" && options.files.size() != 1) {
+    Complain("replay needs one TRACE");
+  }
+  bool many = options.seed_first != options.seed_last;
+  if (many && (options.table || !options.trace.empty() || options.draws())) {
+    Complain("--table, --trace and pictures are of one seed");
+  }
+  if (options.files.size() > 1 &&
+      !(options.trace.empty() && options.pcap.empty() &&
+        options.perfetto.empty())) {
+    Complain("--trace, --pcap and --perfetto are of one scenario");
+  }
+}
+
 int Main(const std::vector<std::string>& arguments) {
   // As the user sees files, not as `bazel run` does.
   if (const char* folder = std::getenv("BUILD_WORKING_DIRECTORY")) {
@@ -543,31 +677,13 @@ int Main(const std::vector<std::string>& arguments) {
     std::filesystem::current_path(folder, error);
   }
   Options options = ParseOptions(arguments);
-  bool many = options.seed_first != options.seed_last;
-  if (options.command.empty()) {
-    std::cerr << kUsage;
-    return kBadInput;
-  }
-  if (options.command == "replay") {
-    if (options.files.size() != 1) Complain("replay needs one TRACE");
-    return Replay(options.files[0]);
-  }
+  CheckOptions(options);
+  if (options.command == "replay") return Replay(options.files[0], options);
   if (options.command == "list" && options.files.empty()) {
     options.files = CommittedScenarios();
   }
-  if (options.command != "run" && options.command != "check" &&
-      options.command != "list") {
-    Complain(absl::StrCat("there is no command \"", options.command,
-                          "\"; --help lists what there is"));
-  }
   if (options.files.empty()) {
     Complain(absl::StrCat(options.command, " needs a FILE"));
-  }
-  if (many && (options.table || !options.trace.empty())) {
-    Complain("--table and --trace are for one seed");
-  }
-  if (!options.trace.empty() && options.files.size() != 1) {
-    Complain("--trace is for one scenario");
   }
   Kernel* kernel = nullptr;
   if (options.kernel != "sim") {
@@ -576,9 +692,9 @@ int Main(const std::vector<std::string>& arguments) {
       Complain(
           absl::StrCat("--kernel: there is no \"", options.kernel, "\" here"));
     }
-    if (options.command != "run" || many || options.table ||
-        !options.trace.empty()) {
-      Complain("a real kernel has no seeds, tables and traces");
+    if (options.seed_first != options.seed_last || options.table ||
+        !options.trace.empty() || options.draws()) {
+      Complain("a real kernel has no seeds, tables, traces and pictures");
     }
   }
 
@@ -587,8 +703,10 @@ int Main(const std::vector<std::string>& arguments) {
   // What is malformed is told before anything runs.
   if (!ok) return kBadInput;
   if (options.command == "list") return List(scenarios);
-  if (kernel != nullptr) return RunOnRealKernel(scenarios, *kernel);
-  if (options.table || !options.trace.empty()) {
+  if (kernel != nullptr) {
+    return RunOnRealKernel(scenarios, *kernel, options.seed_first);
+  }
+  if (options.table || !options.trace.empty() || options.draws()) {
     return RunOne(scenarios, options);
   }
   return RunMany(scenarios, options, options.command == "check");
