@@ -12,6 +12,7 @@
 #include "aios/host_spec.h"              // IWYU pragma: export
 #include "aios/io_result.h"              // IWYU pragma: export
 #include "aios/kernel.h"                 // IWYU pragma: export
+#include "aios/resolver.h"               // IWYU pragma: export
 #include "aios/udp.h"                    // IWYU pragma: export
 #include "aios/wait_state_collection.h"  // IWYU pragma: export
 

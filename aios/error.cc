@@ -82,10 +82,11 @@ constexpr Entry kEntries[] = {
     AIOS_ENTRY(ENOSPC, "no space left"),
     AIOS_ENTRY(ETOOMANYREFS, "too many references"),
 
-    // Interfaces, pollers, and sockets with a name in the file system.
+    // Interfaces, pollers, files, and sockets with a name in the file system.
     AIOS_ENTRY(ENODEV, "no such device"),
     AIOS_ENTRY(ENXIO, "no such device or address"),
     AIOS_ENTRY(ENOENT, "no such entry"),
+    AIOS_ENTRY(EFBIG, "file too large"),
     AIOS_ENTRY(EEXIST, "already exists"),
     AIOS_ENTRY(EBUSY, "busy"),
     AIOS_ENTRY(ELOOP, "loop of links or pollers"),
@@ -93,8 +94,34 @@ constexpr Entry kEntries[] = {
 
 #undef AIOS_ENTRY
 
+// By the names that DNS has for them, where it has one.
+#define AIOS_LOOKUP_ENTRY(code, name, text) \
+  { static_cast<int>(LookupError::code), name, text }
+
+constexpr Entry kLookupEntries[] = {
+    AIOS_LOOKUP_ENTRY(kNoSuchName, "NXDOMAIN", "no such name"),
+    AIOS_LOOKUP_ENTRY(kNoAddress, "NODATA", "no address of this family"),
+    AIOS_LOOKUP_ENTRY(kServerFailure, "SERVFAIL", "name server failure"),
+    AIOS_LOOKUP_ENTRY(kRefused, "REFUSED", "refused by the name server"),
+    AIOS_LOOKUP_ENTRY(kTimedOut, "NAME_TIMEOUT",
+                      "no answer from a name server in time"),
+    AIOS_LOOKUP_ENTRY(kUnreachable, "NO_NAME_SERVER",
+                      "no name server can be reached"),
+    AIOS_LOOKUP_ENTRY(kMalformedAnswer, "BAD_NAME_ANSWER",
+                      "malformed answer from a name server"),
+    AIOS_LOOKUP_ENTRY(kBadName, "BAD_NAME", "not a name that can be looked up"),
+    AIOS_LOOKUP_ENTRY(kCancelled, "NAME_CANCELLED", "lookup cancelled"),
+    AIOS_LOOKUP_ENTRY(kNotConfigured, "NAME_NOT_CONFIGURED",
+                      "no name server is configured"),
+};
+
+#undef AIOS_LOOKUP_ENTRY
+
 const Entry* Find(int code) {
   for (const Entry& entry : kEntries) {
+    if (entry.code == code) return &entry;
+  }
+  for (const Entry& entry : kLookupEntries) {
     if (entry.code == code) return &entry;
   }
   return nullptr;
@@ -122,8 +149,27 @@ absl::StatusCode CanonicalCode(int code) {
     case EOPNOTSUPP:
       return absl::StatusCode::kUnimplemented;
     default:
-      return absl::ErrnoToStatusCode(code);
+      break;
   }
+  switch (static_cast<LookupError>(code)) {
+    case LookupError::kNoSuchName:
+    case LookupError::kNoAddress:
+      return absl::StatusCode::kNotFound;
+    case LookupError::kServerFailure:
+    case LookupError::kRefused:
+    case LookupError::kUnreachable:
+    case LookupError::kMalformedAnswer:
+      return absl::StatusCode::kUnavailable;
+    case LookupError::kTimedOut:
+      return absl::StatusCode::kDeadlineExceeded;
+    case LookupError::kBadName:
+      return absl::StatusCode::kInvalidArgument;
+    case LookupError::kCancelled:
+      return absl::StatusCode::kCancelled;
+    case LookupError::kNotConfigured:
+      return absl::StatusCode::kFailedPrecondition;
+  }
+  return absl::ErrnoToStatusCode(code);
 }
 
 }  // namespace

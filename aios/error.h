@@ -11,19 +11,34 @@
 
 namespace aios {
 
-// An error code: 0 for none, otherwise an errno value of <cerrno>. Every
-// kernel, simulated ones included, uses the errno values of the system it was
-// built on.
+// Why a name could not be resolved. The numbers are those of no errno value.
+enum class LookupError : int {
+  kNoSuchName = 0x10000,  // the name does not exist
+  kNoAddress,             // it exists, and has no address of this family
+  kServerFailure,         // the servers failed to find out
+  kRefused,               // the servers refused to answer
+  kTimedOut,              // no server answered in time
+  kUnreachable,           // no server could be reached
+  kMalformedAnswer,       // the answer made no sense
+  kBadName,               // no name that a server could be asked for
+  kCancelled,             // by the caller
+  kNotConfigured,         // there is no server to ask
+};
+
+// An error code: 0 for none, otherwise an errno value of <cerrno> or a
+// `LookupError`. Every kernel, simulated ones included, uses the errno values
+// of the system it was built on.
 class Error {
  public:
   constexpr Error() = default;
   constexpr explicit Error(int code) : code_(code) {}
+  constexpr explicit Error(LookupError code) : code_(static_cast<int>(code)) {}
 
   constexpr int code() const { return code_; }
   constexpr bool ok() const { return code_ == 0; }
 
-  // The standard name, such as "ECONNREFUSED"; "errno 4711" for a code without
-  // a name here, "OK" for none.
+  // The standard name, such as "ECONNREFUSED" or "NXDOMAIN"; "errno 4711" for a
+  // code without a name here, "OK" for none.
   std::string Name() const;
 
   // Text for people, such as "connection refused (ECONNREFUSED)".

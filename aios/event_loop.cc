@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aios/check.h"
+#include "aios/name_service.h"
 
 namespace aios {
 
@@ -33,6 +34,13 @@ EventLoop::~EventLoop() {
   AIOS_CHECK(running_ == nullptr && !in_call_,
              "a collection must not be destroyed by its own callbacks");
   CloseAll();
+}
+
+NameService& EventLoop::names() {
+  if (names_ == nullptr) {
+    names_ = std::make_unique<NameService>(*this, options_.resolver);
+  }
+  return *names_;
 }
 
 bool EventLoop::Wait(Nanoseconds duration_max) {
@@ -188,13 +196,14 @@ void EventLoop::ApplyInterest() {
   }
 }
 
-void EventLoop::Add(Watcher& watcher, Handle handle) {
+void EventLoop::Add(Watcher& watcher, Handle handle, bool internal) {
   watcher.loop_ = this;
   watcher.handle_ = handle;
+  watcher.internal_ = internal;
   watcher.previous_ = last_;
   (last_ != nullptr ? last_->next_ : first_) = &watcher;
   last_ = &watcher;
-  ++size_;
+  if (!internal) ++size_;
 }
 
 void EventLoop::Detach(Watcher& watcher) {
@@ -227,7 +236,7 @@ void EventLoop::Remove(Watcher& watcher) {
       watcher.previous_;
   watcher.previous_ = nullptr;
   watcher.next_ = nullptr;
-  --size_;
+  if (!watcher.internal_) --size_;
   // While its callback runs it keeps the way to us, so that we learn when it is
   // destroyed.
   if (running_ == &watcher) {
@@ -259,6 +268,8 @@ void EventLoop::ForgetReportsOf(const Watcher& watcher) {
 }
 
 void EventLoop::CloseAll() {
+  // Its answers reach nobody any more, and its sockets are in the list, too.
+  if (names_ != nullptr) names_->Close();
   // Closing destroys callbacks, whose captures may close and destroy others:
   // look at the first one anew each time.
   while (first_ != nullptr) first_->OnCollectionClose();

@@ -28,6 +28,8 @@
 
 namespace aios {
 
+class NameService;
+
 class EventLoop {
  public:
   EventLoop(WaitStateCollection& collection, Kernel& kernel,
@@ -79,8 +81,12 @@ class EventLoop {
 
   // ---- Watchers.
 
-  // Starts serving `watcher`, which has the socket `handle`.
-  void Add(Watcher& watcher, Handle handle);
+  // Starts serving `watcher`, which has the socket `handle`. `internal`: it is
+  // no state and no accepting-handle, and `size` does not count it.
+  void Add(Watcher& watcher, Handle handle, bool internal = false);
+
+  // Gives a watcher without one a socket.
+  void Attach(Watcher& watcher, Handle handle) { watcher.handle_ = handle; }
 
   // Gives up its socket: no more reports. The handle is the caller's to close.
   void Detach(Watcher& watcher);
@@ -172,6 +178,9 @@ class EventLoop {
   // Null almost always.
   OperationObserver* observer() const { return observer_; }
 
+  // How names are resolved; made on first use.
+  NameService& names();
+
   // ---- Pools.
 
   InputBufferPool& input_buffers() { return input_buffers_; }
@@ -248,6 +257,9 @@ class EventLoop {
 
   InputBufferPool input_buffers_;
   OutputOperationPool output_operations_;
+
+  // Null until a name is to be resolved.
+  std::unique_ptr<NameService> names_;
 
   // The thread that runs the collection; none before and after.
   std::atomic<std::thread::id> owner_;

@@ -1,5 +1,7 @@
 #include "aios/io_result.h"
 
+#include <string>
+
 namespace aios {
 
 std::string_view IoStatusName(IoStatus status) {
@@ -25,11 +27,14 @@ absl::Status IoResult::ToStatus() const {
     case IoStatus::kEof:
       return absl::OutOfRangeError("end of stream");
     case IoStatus::kTimeout:
-      return absl::DeadlineExceededError("timed out");
+      return absl::DeadlineExceededError(
+          detail.empty() ? std::string("timed out") : std::string(detail));
     case IoStatus::kAborted:
       return absl::CancelledError("aborted");
     case IoStatus::kError:
-      return error.ToStatus();
+      return detail.empty()
+                 ? error.ToStatus()
+                 : absl::Status(error.ToStatus().code(), std::string(detail));
   }
   return absl::InternalError("unknown status");
 }

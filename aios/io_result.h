@@ -42,6 +42,11 @@ struct IoResult {
   // The reason when `status` is `kError`; otherwise none.
   Error error;
 
+  // More than the error code says: the name that could not be resolved, the
+  // addresses that were tried. A sentence, valid during the callback; empty
+  // when there is no more to say.
+  std::string_view detail;
+
   // Bytes done: read into the buffer, received, or handed to the kernel. Counts
   // what happened before a timeout, an abort or an error, too. For
   // `ReadWithChecking`, the length of `data`.
@@ -60,7 +65,7 @@ struct IoResult {
   bool ok() const { return status == IoStatus::kOk; }
 
   // OK; OutOfRange for the end of the stream, DeadlineExceeded, Cancelled, or
-  // what `Error::ToStatus` gives.
+  // what `Error::ToStatus` gives. The message is `detail` when there is any.
   absl::Status ToStatus() const;
 };
 

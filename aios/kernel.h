@@ -62,6 +62,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "absl/functional/any_invocable.h"
@@ -212,6 +213,12 @@ class Kernel {
 
   // The index of a network interface, 0 when there is none of this name.
   virtual uint32_t InterfaceIndex(std::string_view name) = 0;
+
+  // The whole text of a file by which the system is configured, such as
+  // /etc/hosts: a regular one of at most `size_max` bytes (EFBIG). ENOENT when
+  // there is none, as always on a kernel without files.
+  virtual Error ReadFile(std::string_view path, size_t size_max,
+                         std::string* text);
 
   // Readiness. `from` is the interest set last for this handle on this poller
   // (none for a new one), `to` the one to have; `token` comes back in reports.

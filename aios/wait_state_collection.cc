@@ -52,6 +52,11 @@ size_t WaitStateCollection::size() const { return loop_->size(); }
 
 absl::StatusOr<std::unique_ptr<WaitStateCollection>> MakeWaitStateCollection(
     Kernel& kernel, WaitStateCollectionOptions options) {
+  if (absl::Status status = options.resolver.Check(); !status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat("collection \"", options.name,
+                                     "\" cannot be made: ", status.message()));
+  }
   std::unique_ptr<Poller> poller;
   if (Error error = kernel.NewPoller(&poller); !error.ok()) {
     return error.ToStatus(

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aios/kernel.h"
+#include "aios/resolver_options.h"
 
 namespace aios {
 
@@ -48,6 +49,8 @@ struct WaitStateCollectionOptions {
   // For printing only.
   std::string name = {};
   Limits limits = {};
+  // How host and service names are resolved.
+  ResolverOptions resolver = {};
 };
 
 // A wait-state-collection belongs to the thread that runs it: by `Loop`, or by
@@ -128,7 +131,8 @@ class WaitStateCollection {
 // Makes an empty collection on `kernel`, which must outlive it. It does not run
 // by itself. When it is destroyed its states are closed silently; the state
 // objects stay valid and closed. It must not be destroyed by its own callbacks.
-// Errors: what the kernel says when it has no descriptors left.
+// Errors: InvalidArgument for `options.resolver`, what the kernel says when it
+// has no descriptors left.
 // Lisp: `make-wait-state-collection`.
 absl::StatusOr<std::unique_ptr<WaitStateCollection>> MakeWaitStateCollection(
     Kernel& kernel, WaitStateCollectionOptions options = {});

@@ -65,6 +65,8 @@ class Watcher : private TimerEntry {
   Readiness applied_ = kNotReady;
   // The kernel keeps reporting input that nobody wants: ask it to stop.
   bool input_unwanted_ = false;
+  // One of aios' own: not counted among the states and accepting-handles.
+  bool internal_ = false;
   // Removed from the loop inside its own callback, which is still running.
   bool removed_ = false;
 };

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -592,6 +593,36 @@ uint32_t PosixKernel::InterfaceIndex(std::string_view name) {
   if (name.size() >= text.size() || name.find('\0') != name.npos) return 0;
   std::copy(name.begin(), name.end(), text.begin());
   return if_nametoindex(text.data());
+}
+
+Error PosixKernel::ReadFile(std::string_view path, size_t size_max,
+                            std::string* text) {
+  if (path.find('\0') != path.npos) return Error(ENOENT);
+  // Not blocking: what is there may be a pipe, which is found out only then.
+  int file = Retry([&] {
+    return open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  });
+  if (file < 0) return LastError();
+  Error error;
+  struct stat status = {};
+  if (fstat(file, &status) != 0) {
+    error = LastError();
+  } else if (!S_ISREG(status.st_mode)) {
+    error = Error(EINVAL);
+  }
+  text->clear();
+  while (error.ok()) {
+    std::array<char, 4096> piece;
+    ssize_t size =
+        Retry([&] { return read(file, piece.data(), piece.size()); });
+    if (size < 0) error = LastError();
+    if (size <= 0) break;
+    text->append(piece.data(), static_cast<size_t>(size));
+    if (text->size() > size_max) error = Error(EFBIG);
+  }
+  close(file);
+  if (!error.ok()) text->clear();
+  return error;
 }
 
 }  // namespace aios

@@ -108,12 +108,44 @@ constexpr StatusCase kStatusCases[] = {
     CASE(ENODEV, kNotFound),
     CASE(ENXIO, kNotFound),
     CASE(ENOENT, kNotFound),
+    CASE(EFBIG, kOutOfRange),
     CASE(EEXIST, kAlreadyExists),
     CASE(EIO, kUnknown),
     CASE(ELOOP, kUnknown),
 };
 
 #undef CASE
+
+TEST(ErrorTest, EveryLookupErrorHasANameATextAndAStatusOfItsOwnKind) {
+  struct Case {
+    LookupError code;
+    std::string name;
+    absl::StatusCode status;
+  };
+  const Case kCases[] = {
+      {LookupError::kNoSuchName, "NXDOMAIN", absl::StatusCode::kNotFound},
+      {LookupError::kNoAddress, "NODATA", absl::StatusCode::kNotFound},
+      {LookupError::kServerFailure, "SERVFAIL", absl::StatusCode::kUnavailable},
+      {LookupError::kRefused, "REFUSED", absl::StatusCode::kUnavailable},
+      {LookupError::kTimedOut, "NAME_TIMEOUT",
+       absl::StatusCode::kDeadlineExceeded},
+      {LookupError::kUnreachable, "NO_NAME_SERVER",
+       absl::StatusCode::kUnavailable},
+      {LookupError::kMalformedAnswer, "BAD_NAME_ANSWER",
+       absl::StatusCode::kUnavailable},
+      {LookupError::kBadName, "BAD_NAME", absl::StatusCode::kInvalidArgument},
+      {LookupError::kCancelled, "NAME_CANCELLED", absl::StatusCode::kCancelled},
+      {LookupError::kNotConfigured, "NAME_NOT_CONFIGURED",
+       absl::StatusCode::kFailedPrecondition},
+  };
+  for (const Case& c : kCases) {
+    const Error error(c.code);
+    EXPECT_FALSE(error.ok());
+    EXPECT_EQ(error.Name(), c.name);
+    EXPECT_EQ(error.ToStatus().code(), c.status) << c.name;
+    EXPECT_EQ(error.Message().find("unknown"), std::string::npos) << c.name;
+  }
+}
 
 TEST(ErrorTest, EverySocketErrorHasItsNameATextAndACanonicalStatus) {
   for (const StatusCase& c : kStatusCases) {

@@ -7,8 +7,12 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -86,6 +90,39 @@ TEST(DefaultKernel, IsTheFirstOfThoseWithANameAndStays) {
 }
 
 #if defined(__linux__) && !AIOS_PLAIN_SOCKETS
+
+class ReadFile : public testing::Test {
+ protected:
+  ReadFile() { std::ofstream(path_) << "one\ntwo\n"; }
+
+  const std::string path_ = testing::TempDir() + "/some_file";
+  std::string text_ = "old";
+};
+
+TEST_F(ReadFile, GivesTheWholeText) {
+  EXPECT_EQ(DefaultKernel().ReadFile(path_, 8, &text_), Error());
+  EXPECT_EQ(text_, "one\ntwo\n");
+}
+
+TEST_F(ReadFile, RefusesWhatIsTooLong) {
+  EXPECT_EQ(DefaultKernel().ReadFile(path_, 7, &text_), Error(EFBIG));
+  EXPECT_EQ(text_, "");
+}
+
+TEST_F(ReadFile, RefusesWhatIsNoFile) {
+  EXPECT_EQ(DefaultKernel().ReadFile(path_ + ".none", 8, &text_),
+            Error(ENOENT));
+  EXPECT_EQ(DefaultKernel().ReadFile(path_ + std::string("\0x", 2), 8, &text_),
+            Error(ENOENT));
+  EXPECT_EQ(DefaultKernel().ReadFile("/dev/zero", 8, &text_), Error(EINVAL));
+  EXPECT_EQ(DefaultKernel().ReadFile(testing::TempDir(), 8, &text_),
+            Error(EINVAL));
+  // A pipe that nobody writes to keeps nobody waiting.
+  std::string pipe = path_ + ".pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(DefaultKernel().ReadFile(pipe, 8, &text_), Error(EINVAL));
+  EXPECT_EQ(unlink(pipe.c_str()), 0);
+}
 
 TEST(BlockingModes, OthersMayUseConnectedSocketsAndBlock) {
   Kernel& kernel = DefaultKernel();

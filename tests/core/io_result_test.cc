@@ -52,6 +52,14 @@ TEST(IoResultTest, ToStatus) {
   }
 }
 
+TEST(IoResultTest, TheDetailIsTheMessageOfTheStatus) {
+  IoResult result = With(IoStatus::kError, Error(LookupError::kNoSuchName));
+  result.detail = "what is known";
+  EXPECT_EQ(result.ToStatus(), absl::NotFoundError("what is known"));
+  result.status = IoStatus::kTimeout;
+  EXPECT_EQ(result.ToStatus(), absl::DeadlineExceededError("what is known"));
+}
+
 TEST(IoResultTest, EveryStatusHasANameOfItsOwn) {
   std::set<std::string> names;
   for (IoStatus status : {IoStatus::kOk, IoStatus::kEof, IoStatus::kTimeout,

@@ -62,6 +62,7 @@ std::span<const int> FaultKernel::PlausibleErrors(KernelCall call) {
                                            EMSGSIZE,     EHOSTUNREACH, EPERM};
   static constexpr int kShutdown[] = {ENOTCONN};
   static constexpr int kInterfaceIndex[] = {ENODEV};
+  static constexpr int kReadFile[] = {ENOENT, EACCES, EMFILE};
   static constexpr int kNewPoller[] = {EMFILE, ENOMEM};
   static constexpr int kSetInterest[] = {ENOMEM, ENOSPC};
   switch (call) {
@@ -99,6 +100,8 @@ std::span<const int> FaultKernel::PlausibleErrors(KernelCall call) {
       return kShutdown;
     case KernelCall::kInterfaceIndex:
       return kInterfaceIndex;
+    case KernelCall::kReadFile:
+      return kReadFile;
     case KernelCall::kNewPoller:
       return kNewPoller;
     case KernelCall::kSetInterest:

@@ -13,8 +13,8 @@ std::string_view CallName(KernelCall call) {
       "LocalAddress",  "PeerAddress", "Receive",
       "Peek",          "Send",        "ReceiveDatagram",
       "SendDatagrams", "Shutdown",    "InterfaceIndex",
-      "NewPoller",     "SetInterest", "Wait",
-      "Wake"};
+      "ReadFile",      "NewPoller",   "SetInterest",
+      "Wait",          "Wake"};
   return kNames[static_cast<size_t>(call)];
 }
 
@@ -158,6 +158,12 @@ Transfer KernelDecorator::SendDatagrams(
 Error KernelDecorator::Shutdown(Handle handle, Direction direction) {
   return Pass(KernelCall::kShutdown, handle,
               [&] { return base_.Shutdown(handle, direction); });
+}
+
+Error KernelDecorator::ReadFile(std::string_view path, size_t size_max,
+                                std::string* text) {
+  return Pass(KernelCall::kReadFile, kNoHandle,
+              [&] { return base_.ReadFile(path, size_max, text); });
 }
 
 uint32_t KernelDecorator::InterfaceIndex(std::string_view name) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -42,6 +43,7 @@ enum class KernelCall : uint8_t {
   kSendDatagrams,
   kShutdown,
   kInterfaceIndex,
+  kReadFile,
   kNewPoller,
   kSetInterest,
   kWait,
@@ -87,6 +89,8 @@ class KernelDecorator : public Kernel {
                          std::span<const OutgoingDatagram> datagrams) override;
   Error Shutdown(Handle handle, Direction direction) override;
   uint32_t InterfaceIndex(std::string_view name) override;
+  Error ReadFile(std::string_view path, size_t size_max,
+                 std::string* text) override;
   Error NewPoller(std::unique_ptr<Poller>* poller) override;
   Error SetInterest(Poller& poller, Handle handle, void* token, Readiness from,
                     Readiness to) override;

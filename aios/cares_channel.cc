@@ -1,0 +1,611 @@
+#include "aios/cares_channel.h"
+
+#include <ares.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <span>
+#include <utility>
+
+#include "aios/name_service.h"
+#include "aios/name_tables.h"
+
+namespace aios {
+
+namespace {
+
+// DNS Flag Day 2020: what reaches everywhere without fragments.
+constexpr int kUdpSize = 1232;
+
+// c-ares reads on while there is something to read: of a flood, so much at a
+// time.
+constexpr int kDatagramsPerCallMax = 64;
+
+// `ares_timeout` cuts to milliseconds (before 1.34): waiting for what it says
+// would find nothing due, again and again until the clock has moved on.
+constexpr Nanoseconds kTimeoutGranularity = 1'000'000;
+
+// Addresses of one answer; a message over TCP has room for thousands.
+constexpr size_t kAddressesMax = 32;
+
+constexpr int kRcodeServerFailure = 2;
+constexpr int kRcodeNotImplemented = 4;
+constexpr int kRcodeRefused = 5;
+constexpr int kTypeA = 1;
+constexpr int kTypeAaaa = 28;
+
+// For c-ares, which reads `errno`.
+int Fail(Error error) {
+  errno = error.code();
+  return -1;
+}
+
+// The native form is that of the system's headers, which ares.h includes.
+SocketAddress FromNative(const sockaddr* native) {
+  if (native->sa_family == AF_INET) {
+    sockaddr_in in = {};
+    memcpy(&in, native, sizeof(in));
+    return {IpAddress::FromIpv4(ntohl(in.sin_addr.s_addr)), ntohs(in.sin_port)};
+  }
+  sockaddr_in6 in6 = {};
+  memcpy(&in6, native, sizeof(in6));
+  IpAddress::Ipv6Bytes bytes;
+  memcpy(bytes.data(), &in6.sin6_addr, bytes.size());
+  return {IpAddress::FromIpv6(bytes, in6.sin6_scope_id), ntohs(in6.sin6_port)};
+}
+
+// As much of it as fits, as the system does it.
+void ToNative(const SocketAddress& address, sockaddr* native,
+              ares_socklen_t* size) {
+  sockaddr_in6 in6 = {};
+  sockaddr_in in = {};
+  const void* from = &in6;
+  size_t from_size = sizeof(in6);
+  if (address.family() == Family::kIpv4) {
+    in.sin_family = AF_INET;
+    in.sin_port = htons(address.port());
+    in.sin_addr.s_addr = htonl(address.ip().ipv4());
+    from = &in;
+    from_size = sizeof(in);
+  } else {
+    IpAddress::Ipv6Bytes bytes = address.ip().ipv6();
+    in6.sin6_family = AF_INET6;
+    in6.sin6_port = htons(address.port());
+    memcpy(&in6.sin6_addr, bytes.data(), bytes.size());
+    in6.sin6_scope_id = address.ip().scope();
+  }
+  memcpy(native, from, std::min<size_t>(*size, from_size));
+  *size = static_cast<ares_socklen_t>(from_size);
+}
+
+// What a status of c-ares means; `refusal` is the last answer that it passed
+// over.
+Error ErrorOf(int status, int refusal) {
+  switch (status) {
+    case ARES_SUCCESS:
+      return Error();
+    case ARES_ENODATA:
+      return Error(LookupError::kNoAddress);
+    case ARES_ENOTFOUND:
+      return Error(LookupError::kNoSuchName);
+    case ARES_ESERVFAIL:
+    case ARES_ENOTIMP:
+    case ARES_EFORMERR:
+      return Error(LookupError::kServerFailure);
+    case ARES_EREFUSED:
+      return Error(LookupError::kRefused);
+    case ARES_ETIMEOUT:
+      return Error(LookupError::kTimedOut);
+    case ARES_EBADRESP:
+      return Error(LookupError::kMalformedAnswer);
+    case ARES_EBADNAME:
+    case ARES_EBADQUERY:
+    case ARES_EBADSTR:
+      return Error(LookupError::kBadName);
+    case ARES_ENOMEM:
+      return Error(ENOMEM);
+    case ARES_ECANCELLED:
+    case ARES_EDESTRUCTION:
+      return Error(LookupError::kCancelled);
+    case ARES_ECONNREFUSED:
+      // Before 1.20 also when every server has answered that it will not.
+      if (refusal == kRcodeRefused) return Error(LookupError::kRefused);
+      if (refusal != 0) return Error(LookupError::kServerFailure);
+      return Error(LookupError::kUnreachable);
+    default:
+      return Error(LookupError::kUnreachable);
+  }
+}
+
+// The name of the question of a DNS message in lower case, and its type; false
+// when there is no whole one.
+bool ReadQuestion(std::string_view message, std::string* name, int* type) {
+  size_t at = 12;
+  while (at < message.size()) {
+    auto length = static_cast<unsigned char>(message[at]);
+    ++at;
+    if (length == 0) {
+      if (message.size() - at < 4) return false;
+      *type = static_cast<unsigned char>(message[at]) << 8 |
+              static_cast<unsigned char>(message[at + 1]);
+      *name = LowerCase(*name);
+      return true;
+    }
+    if (length > 63 || message.size() - at < length) return false;
+    if (!name->empty()) name->push_back('.');
+    name->append(message.substr(at, length));
+    at += length;
+  }
+  return false;
+}
+
+void InitialiseLibrary() {
+  // Once in a process; c-ares counts, and does nothing that could fail.
+  static const int initialised = ares_library_init(ARES_LIB_INIT_ALL);
+  static_cast<void>(initialised);
+}
+
+}  // namespace
+
+// A socket that c-ares has opened.
+class CaresChannel::Socket final : public Watcher {
+ public:
+  Socket(CaresChannel& channel, SocketType type)
+      : channel_(channel), type_(type) {}
+
+  SocketType type() const { return type_; }
+  Handle handle() const { return Watcher::handle(); }
+
+  void Want(Readiness wanted) {
+    wanted_by_cares_ = wanted;
+    UpdateInterest();
+  }
+
+  void Close() {
+    EventLoop& loop = *this->loop();
+    Handle handle = this->handle();
+    loop.Remove(*this);
+    loop.kernel().Close(handle);
+  }
+
+  Error Connect(const SocketAddress& address) {
+    return loop()->kernel().Connect(handle(), address);
+  }
+
+  // As `recvfrom`, or an error.
+  Transfer Receive(std::span<char> buffer, SocketAddress* sender) {
+    if (!failed_.ok()) return {.error = failed_};
+    Kernel& kernel = loop()->kernel();
+    if (type_ == SocketType::kStream) {
+      Transfer transfer = kernel.Receive(handle(), buffer);
+      // Each message follows its length, and c-ares reads the two by
+      // themselves. Before a new version was found to do otherwise, a message
+      // in pieces is not worth more: it only names an error.
+      bool is_length = buffer.size() <= 2;
+      if (!is_length && at_message_) {
+        channel_.NoticeRefusal({buffer.data(), transfer.count});
+      }
+      at_message_ = is_length && transfer.count == buffer.size();
+      return transfer;
+    }
+    while (channel_.datagrams_left_ > 0) {
+      --channel_.datagrams_left_;
+      IncomingDatagram datagram;
+      Error error = kernel.ReceiveDatagram(handle(), buffer, sender != nullptr,
+                                           &datagram);
+      if (!error.ok()) return {.error = error};
+      // Before 1.19.1 an empty one was taken for the end of the connection
+      // (CVE-2023-32067). It answers nothing.
+      if (datagram.size == 0) continue;
+      if (sender != nullptr) *sender = datagram.sender;
+      channel_.NoticeRefusal({buffer.data(), datagram.size});
+      return {.count = datagram.size};
+    }
+    return {.error = Error(EAGAIN)};
+  }
+
+  // Takes all of a datagram.
+  Transfer Send(std::span<const ConstBuffer> buffers) {
+    if (!failed_.ok()) return {.error = failed_};
+    Kernel& kernel = loop()->kernel();
+    if (type_ == SocketType::kStream) {
+      Transfer transfer = kernel.Send(handle(), buffers);
+      // As some systems say while it is connecting.
+      if (transfer.error.code() == ENOTCONN) transfer.error = Error(EAGAIN);
+      return transfer;
+    }
+    std::string datagram;
+    for (const ConstBuffer& buffer : buffers) {
+      datagram.append(buffer.data, buffer.size);
+    }
+    size_t size = datagram.size();
+    // c-ares would take "would block" for a bad server.
+    if (unsent_.empty()) {
+      Error error = SendNow(datagram);
+      if (error.ok()) return {.count = size};
+      if (error.code() != EAGAIN) return {.error = error};
+    }
+    unsent_.push_back(std::move(datagram));
+    UpdateInterest();
+    return {.count = size};
+  }
+
+ private:
+  void OnReady(Readiness ready) override {
+    if ((ready & kWritable) != 0 && !unsent_.empty()) {
+      while (!unsent_.empty()) {
+        Error error = SendNow(unsent_.front());
+        if (error.code() == EAGAIN) break;
+        // Lost, as datagrams may be.
+        unsent_.pop_front();
+      }
+      UpdateInterest();
+      ready &= ~kWritable;
+    }
+    if (ready == kNotReady) return;
+    channel_.Process((ready & kReadable) != 0 ? handle() : kNoHandle,
+                     (ready & kWritable) != 0 ? handle() : kNoHandle);
+  }
+
+  void OnWatchFailed(Error error) override {
+    failed_ = error;
+    // So that c-ares meets the error.
+    channel_.Process(handle(), kNoHandle);
+  }
+
+  Nanoseconds OnTimer(Nanoseconds /*now*/) override { return kForever; }
+  void OnDue(uint8_t /*which*/) override {}
+  void OnFlush() override {}
+  void OnCollectionClose() override { channel_.OnCollectionClose(); }
+
+  Error SendNow(std::string_view datagram) {
+    OutgoingDatagram outgoing{{datagram.data(), datagram.size()}, nullptr};
+    return loop()->kernel().SendDatagrams(handle(), {&outgoing, 1}).error;
+  }
+
+  void UpdateInterest() {
+    Readiness wanted = wanted_by_cares_;
+    if (!unsent_.empty()) wanted |= kWritable;
+    loop()->Want(*this, wanted);
+  }
+
+  CaresChannel& channel_;
+  const SocketType type_;
+  Readiness wanted_by_cares_ = kNotReady;
+  // The kernel cannot watch it.
+  Error failed_;
+  // Bounded by the questions in progress.
+  std::deque<std::string> unsent_;
+  // Of a stream: the length of a message has just been read.
+  bool at_message_ = false;
+};
+
+struct CaresChannel::Calls {
+  static CaresChannel& Self(void* user) {
+    return *static_cast<CaresChannel*>(user);
+  }
+
+  static ares_socket_t Open(int family, int type, int /*protocol*/,
+                            void* user) {
+    CaresChannel& self = Self(user);
+    EventLoop& loop = *self.loop();
+    SocketType socket_type =
+        type == SOCK_STREAM ? SocketType::kStream : SocketType::kDatagram;
+    Handle handle = kNoHandle;
+    Error error = loop.kernel().Open(
+        socket_type, family == AF_INET ? Family::kIpv4 : Family::kIpv6,
+        &handle);
+    if (!error.ok()) return Fail(error);
+    self.sockets_.push_back(std::make_unique<Socket>(self, socket_type));
+    loop.Add(*self.sockets_.back(), handle, /*internal=*/true);
+    return handle;
+  }
+
+  static int Close(ares_socket_t handle, void* user) {
+    CaresChannel& self = Self(user);
+    auto place = std::find_if(
+        self.sockets_.begin(), self.sockets_.end(),
+        [handle](const auto& socket) { return socket->handle() == handle; });
+    if (place == self.sockets_.end()) return Fail(Error(EBADF));
+    (*place)->Close();
+    self.closed_.push_back(std::move(*place));
+    self.sockets_.erase(place);
+    return 0;
+  }
+
+  static int Connect(ares_socket_t handle, const sockaddr* native,
+                     ares_socklen_t /*size*/, void* user) {
+    CaresChannel& self = Self(user);
+    Socket* socket = self.Find(handle);
+    if (socket == nullptr) return Fail(Error(EBADF));
+    SocketAddress address = FromNative(native);
+    // c-ares forgets the zone of a server.
+    for (const SocketAddress& server : self.servers_) {
+      if (server.port() == address.port() &&
+          server.family() == address.family() &&
+          server.ip().ipv6() == address.ip().ipv6()) {
+        address = server;
+        break;
+      }
+    }
+    Error error = socket->Connect(address);
+    return error.ok() ? 0 : Fail(error);
+  }
+
+  static ares_ssize_t ReceiveFrom(ares_socket_t handle, void* buffer,
+                                  size_t size, int /*flags*/,
+                                  sockaddr* sender_native,
+                                  ares_socklen_t* sender_size, void* user) {
+    Socket* socket = Self(user).Find(handle);
+    if (socket == nullptr) return Fail(Error(EBADF));
+    SocketAddress sender;
+    bool want_sender = socket->type() == SocketType::kDatagram &&
+                       sender_native != nullptr && sender_size != nullptr;
+    Transfer transfer = socket->Receive({static_cast<char*>(buffer), size},
+                                        want_sender ? &sender : nullptr);
+    if (!transfer.error.ok()) return Fail(transfer.error);
+    if (want_sender) ToNative(sender, sender_native, sender_size);
+    return static_cast<ares_ssize_t>(transfer.count);
+  }
+
+  static ares_ssize_t SendVector(ares_socket_t handle, const iovec* vectors,
+                                 int count, void* user) {
+    Socket* socket = Self(user).Find(handle);
+    if (socket == nullptr) return Fail(Error(EBADF));
+    std::vector<ConstBuffer> buffers;
+    for (int i = 0; i != count; ++i) {
+      if (vectors[i].iov_len == 0) continue;
+      buffers.push_back(
+          {static_cast<const char*>(vectors[i].iov_base), vectors[i].iov_len});
+    }
+    if (buffers.empty()) return 0;
+    Transfer transfer = socket->Send(buffers);
+    if (!transfer.error.ok()) return Fail(transfer.error);
+    return static_cast<ares_ssize_t>(transfer.count);
+  }
+
+  static void State(void* user, ares_socket_t handle, int readable,
+                    int writable) {
+    Socket* socket = Self(user).Find(handle);
+    if (socket == nullptr) return;
+    Readiness wanted = kNotReady;
+    if (readable != 0) wanted |= kReadable;
+    if (writable != 0) wanted |= kWritable;
+    socket->Want(wanted);
+  }
+
+  static void Answered(void* object, int status, int /*timeouts*/,
+                       ares_addrinfo* info) {
+    auto& question = *static_cast<Question*>(object);
+    question.channel->Reply(question, status, info);
+  }
+};
+
+CaresChannel::CaresChannel(ReplyFunction reply, void* context)
+    : reply_(reply), context_(context) {}
+
+std::unique_ptr<CaresChannel> CaresChannel::Make(EventLoop& loop,
+                                                 const CaresOptions& options,
+                                                 ReplyFunction reply,
+                                                 void* context, Error* error) {
+  InitialiseLibrary();
+  std::unique_ptr<CaresChannel> self(new CaresChannel(reply, context));
+  loop.Add(*self, kNoHandle, /*internal=*/true);
+  self->servers_ = options.servers;
+
+  // Whatever is not said here, c-ares would look for in files and in the
+  // environment.
+  std::string lookups = "b";
+  std::string no_file = "/dev/null";
+  std::vector<std::string> domains = options.search_domains;
+  std::vector<char*> domain_texts;
+  for (std::string& domain : domains) domain_texts.push_back(domain.data());
+  ares_options native = {};
+  native.flags = ARES_FLAG_EDNS | ARES_FLAG_NOALIASES;
+  native.ednspsz = kUdpSize;
+  native.timeout =
+      static_cast<int>(std::max<Nanoseconds>(options.timeout / 1'000'000, 1));
+  native.tries = options.tries;
+  native.ndots = options.ndots;
+  native.domains = domain_texts.data();
+  native.ndomains = static_cast<int>(domain_texts.size());
+  native.lookups = lookups.data();
+  native.sock_state_cb = &Calls::State;
+  native.sock_state_cb_data = self.get();
+  int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS |
+             ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_SERVERS |
+             ARES_OPT_DOMAINS | ARES_OPT_LOOKUPS | ARES_OPT_SORTLIST |
+             ARES_OPT_NOROTATE | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_RESOLVCONF
+  native.resolvconf_path = no_file.data();
+  mask |= ARES_OPT_RESOLVCONF;
+#endif
+#ifdef ARES_OPT_QUERY_CACHE
+  // The cache is ours: it knows of both families, and of bounds.
+  native.qcache_max_ttl = 0;
+  mask |= ARES_OPT_QUERY_CACHE;
+#endif
+  int status = ares_init_options(&self->channel_, &native, mask);
+  if (status != ARES_SUCCESS) {
+    self->channel_ = nullptr;
+    *error = ErrorOf(status, 0);
+    return nullptr;
+  }
+
+  static constexpr ares_socket_functions kFunctions = {
+      .asocket = &Calls::Open,
+      .aclose = &Calls::Close,
+      .aconnect = &Calls::Connect,
+      .arecvfrom = &Calls::ReceiveFrom,
+      .asendv = &Calls::SendVector,
+  };
+  ares_set_socket_functions(self->channel_, &kFunctions, self.get());
+
+  std::vector<ares_addr_port_node> servers(options.servers.size());
+  for (size_t i = 0; i != servers.size(); ++i) {
+    const SocketAddress& server = options.servers[i];
+    ares_addr_port_node& node = servers[i];
+    node.next = i + 1 == servers.size() ? nullptr : &servers[i + 1];
+    if (server.family() == Family::kIpv4) {
+      node.family = AF_INET;
+      node.addr.addr4.s_addr = htonl(server.ip().ipv4());
+    } else {
+      node.family = AF_INET6;
+      IpAddress::Ipv6Bytes bytes = server.ip().ipv6();
+      memcpy(&node.addr.addr6, bytes.data(), bytes.size());
+    }
+    node.udp_port = server.port();
+    node.tcp_port = server.port();
+  }
+  status = ares_set_servers_ports(self->channel_,
+                                  servers.empty() ? nullptr : servers.data());
+  if (status != ARES_SUCCESS) {
+    *error = ErrorOf(status, 0);
+    return nullptr;
+  }
+  return self;
+}
+
+CaresChannel::~CaresChannel() {
+  if (channel_ != nullptr) ares_destroy(std::exchange(channel_, nullptr));
+  closed_.clear();
+  if (deadline_ != kForever) loop()->CountDeadlines(-1);
+  loop()->Remove(*this);
+}
+
+void CaresChannel::OnCollectionClose() { loop()->names().Close(); }
+
+void CaresChannel::Ask(std::string_view name, Family family, void* object) {
+  Question& question = questions_.emplace_back();
+  question.channel = this;
+  question.name = LowerCase(name);
+  question.family = family;
+  question.object = object;
+  question.place = std::prev(questions_.end());
+  Start(question);
+  AfterCall();
+}
+
+void CaresChannel::Start(Question& question) {
+  ares_addrinfo_hints hints = {};
+  hints.ai_flags = ARES_AI_NOSORT;
+  hints.ai_family = question.family == Family::kIpv4 ? AF_INET : AF_INET6;
+  ares_getaddrinfo(channel_, question.name.c_str(), nullptr, &hints,
+                   &Calls::Answered, &question);
+}
+
+void CaresChannel::Reply(Question& question, int status, ares_addrinfo* info) {
+  CaresReply reply;
+  if (info != nullptr) {
+    int64_t ttl = INT32_MAX;
+    for (const ares_addrinfo_cname* cname = info->cnames; cname != nullptr;
+         cname = cname->next) {
+      ttl = std::min<int64_t>(ttl, cname->ttl);
+    }
+    for (const ares_addrinfo_node* node = info->nodes; node != nullptr;
+         node = node->ai_next) {
+      if (node->ai_addr == nullptr || reply.addresses.size() == kAddressesMax) {
+        continue;
+      }
+      ttl = std::min<int64_t>(ttl, node->ai_ttl);
+      reply.addresses.push_back(FromNative(node->ai_addr).ip());
+    }
+    // RFC 2181, section 8: one that would be negative is zero.
+    reply.ttl_seconds = std::max<int64_t>(ttl, 0);
+    ares_freeaddrinfo(info);
+  }
+  // The end of the channel: whoever asked has gone.
+  if (channel_ == nullptr) return;
+  if (status == ARES_EFORMERR && !question.asked_again) {
+    // A server that does not know EDNS. c-ares repeats the first question that
+    // finds it out without, but forgets that the others were on their way.
+    question.asked_again = true;
+    again_.push_back(&question);
+    return;
+  }
+  reply.error = ErrorOf(status, question.refusal);
+  // An alias that leads nowhere is a success to some versions.
+  if (reply.error.ok() && reply.addresses.empty()) {
+    reply.error = Error(LookupError::kNoAddress);
+  }
+  void* object = question.object;
+  questions_.erase(question.place);
+  reply_(context_, object, std::move(reply));
+}
+
+void CaresChannel::Process(Handle readable, Handle writable) {
+  datagrams_left_ = kDatagramsPerCallMax;
+  static_assert(kNoHandle == ARES_SOCKET_BAD);
+  ares_process_fd(channel_, readable, writable);
+  AfterCall();
+}
+
+void CaresChannel::AfterCall() {
+  while (!again_.empty()) {
+    Question* question = again_.back();
+    again_.pop_back();
+    Start(*question);
+  }
+  closed_.clear();
+  EventLoop& loop = *this->loop();
+  timeval left = {};
+  Nanoseconds deadline = kForever;
+  if (ares_timeout(channel_, nullptr, &left) != nullptr) {
+    deadline =
+        loop.Now() + static_cast<Nanoseconds>(left.tv_sec) * 1'000'000'000 +
+        static_cast<Nanoseconds>(left.tv_usec) * 1000 + kTimeoutGranularity;
+  }
+  if (deadline == deadline_) return;
+  if (deadline_ == kForever) loop.CountDeadlines(1);
+  if (deadline == kForever) loop.CountDeadlines(-1);
+  deadline_ = deadline;
+  if (deadline != kForever) loop.ScheduleTimer(*this, deadline);
+}
+
+Nanoseconds CaresChannel::OnTimer(Nanoseconds now) {
+  if (deadline_ > now) return deadline_;
+  loop()->Due(*this, deadline_, loop()->NextDeadlineOrder(), 0);
+  return kForever;
+}
+
+void CaresChannel::OnDue(uint8_t /*which*/) {
+  // Something else may have moved it meanwhile.
+  if (deadline_ > loop()->Now()) return;
+  deadline_ = kForever;
+  loop()->CountDeadlines(-1);
+  Process(kNoHandle, kNoHandle);
+}
+
+void CaresChannel::NoticeRefusal(std::string_view message) {
+  if (message.size() < 12) return;
+  int rcode = message[3] & 0xf;
+  if (rcode != kRcodeServerFailure && rcode != kRcodeNotImplemented &&
+      rcode != kRcodeRefused) {
+    return;
+  }
+  std::string name;
+  int type = 0;
+  if (!ReadQuestion(message, &name, &type)) return;
+  for (Question& question : questions_) {
+    std::string_view asked = question.name;
+    if (asked.ends_with('.')) asked.remove_suffix(1);
+    // A search domain may follow.
+    if (type == (question.family == Family::kIpv4 ? kTypeA : kTypeAaaa) &&
+        name.starts_with(asked) &&
+        (name.size() == asked.size() || name[asked.size()] == '.')) {
+      question.refusal = rcode;
+    }
+  }
+}
+
+CaresChannel::Socket* CaresChannel::Find(Handle handle) const {
+  for (const std::unique_ptr<Socket>& socket : sockets_) {
+    if (socket->handle() == handle) return socket.get();
+  }
+  return nullptr;
+}
+
+}  // namespace aios

@@ -1,0 +1,92 @@
+// What the suites about names share: a collection whose one name server is a
+// peer of the test.
+
+#ifndef AIOS_TESTS_NAMES_NAMES_TEST_H_
+#define AIOS_TESTS_NAMES_NAMES_TEST_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/str_cat.h"
+#include "aios/aios.h"
+#include "aios/resolver.h"
+#include "tests/conformance/conformance_test.h"
+#include "tests/names/dns_peer.h"
+
+namespace aios::test {
+
+class NamesTest : public ConformanceTest {
+ protected:
+  NamesTest() : server_(world(), Family::kIpv4) { Configure(Options()); }
+
+  // That no test depends on the files of its machine.
+  ResolverOptions Options() {
+    return {.servers = {{server_.address()}},
+            .search_domains = std::vector<std::string>(),
+            .resolv_conf = "",
+            .hosts_file = "",
+            .services_file = ""};
+  }
+  void Configure(ResolverOptions options, Kernel* kernel = nullptr) {
+    RemakeCollection({.resolver = std::move(options)}, kernel);
+  }
+
+  // Takes turns, and lets the server answer, until `condition` holds.
+  [[nodiscard]] bool ServeUntil(absl::FunctionRef<bool()> condition) {
+    return RunUntil(
+        [&] {
+          server_.Serve();
+          return condition();
+        },
+        absl::Milliseconds(1));
+  }
+
+  // What the callback of a lookup was given.
+  struct Looked {
+    int calls = 0;
+    Error error;
+    std::vector<std::string> addresses;
+    std::string detail;
+    absl::Status status;
+    std::unique_ptr<Lookup> lookup;
+  };
+
+  std::unique_ptr<Looked> Start(const HostSpec& host,
+                                const Service& service = 80,
+                                LookupOptions options = {}) {
+    auto looked = std::make_unique<Looked>();
+    Looked* out = looked.get();
+    absl::StatusOr<std::unique_ptr<Lookup>> lookup = LookUp(
+        collection(), host, service,
+        [out](const LookupResult& result) {
+          ++out->calls;
+          out->error = result.error;
+          out->detail = result.detail;
+          out->status = result.ToStatus();
+          for (const SocketAddress& address : result.addresses) {
+            out->addresses.push_back(address.ToString());
+          }
+        },
+        options);
+    out->status = lookup.status();
+    if (lookup.ok()) out->lookup = *std::move(lookup);
+    EXPECT_EQ(out->calls, 0) << "never inside the call";
+    return looked;
+  }
+
+  std::unique_ptr<Looked> Finish(const HostSpec& host,
+                                 LookupFamily family = LookupFamily::kIpv4) {
+    std::unique_ptr<Looked> looked = Start(host, 80, {.family = family});
+    EXPECT_OK(looked->status);
+    EXPECT_TRUE(ServeUntil([&] { return looked->calls != 0; }));
+    return looked;
+  }
+
+  DnsPeer server_;
+};
+
+}  // namespace aios::test
+
+#endif  // AIOS_TESTS_NAMES_NAMES_TEST_H_
