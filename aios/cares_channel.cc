@@ -428,7 +428,10 @@ std::unique_ptr<CaresChannel> CaresChannel::Make(EventLoop& loop,
   native.qcache_max_ttl = 0;
   mask |= ARES_OPT_QUERY_CACHE;
 #endif
-  int status = ares_init_options(&self->channel_, &native, mask);
+  int status = ARES_SUCCESS;
+  loop.kernel().RunLibrary([&] {
+    status = ares_init_options(&self->channel_, &native, mask);
+  });
   if (status != ARES_SUCCESS) {
     self->channel_ = nullptr;
     *error = ErrorOf(status, 0);
@@ -493,8 +496,10 @@ void CaresChannel::Start(Question& question) {
   ares_addrinfo_hints hints = {};
   hints.ai_flags = ARES_AI_NOSORT;
   hints.ai_family = question.family == Family::kIpv4 ? AF_INET : AF_INET6;
-  ares_getaddrinfo(channel_, question.name.c_str(), nullptr, &hints,
-                   &Calls::Answered, &question);
+  loop()->kernel().RunLibrary([&] {
+    ares_getaddrinfo(channel_, question.name.c_str(), nullptr, &hints,
+                     &Calls::Answered, &question);
+  });
 }
 
 void CaresChannel::Reply(Question& question, int status, ares_addrinfo* info) {
@@ -539,7 +544,8 @@ void CaresChannel::Reply(Question& question, int status, ares_addrinfo* info) {
 void CaresChannel::Process(Handle readable, Handle writable) {
   datagrams_left_ = kDatagramsPerCallMax;
   static_assert(kNoHandle == ARES_SOCKET_BAD);
-  ares_process_fd(channel_, readable, writable);
+  loop()->kernel().RunLibrary(
+      [&] { ares_process_fd(channel_, readable, writable); });
   AfterCall();
 }
 
@@ -552,8 +558,11 @@ void CaresChannel::AfterCall() {
   closed_.clear();
   EventLoop& loop = *this->loop();
   timeval left = {};
+  bool any_left = false;
+  loop.kernel().RunLibrary(
+      [&] { any_left = ares_timeout(channel_, nullptr, &left) != nullptr; });
   Nanoseconds deadline = kForever;
-  if (ares_timeout(channel_, nullptr, &left) != nullptr) {
+  if (any_left) {
     deadline =
         loop.Now() + static_cast<Nanoseconds>(left.tv_sec) * 1'000'000'000 +
         static_cast<Nanoseconds>(left.tv_usec) * 1000 + kTimeoutGranularity;

@@ -66,6 +66,7 @@
 #include <string_view>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "aios/address.h"
 #include "aios/error.h"
 
@@ -240,6 +241,10 @@ class Kernel {
                      absl::AnyInvocable<Nanoseconds()> /*turn*/) {
     return false;
   }
+
+  // Calls `function`, which is code of a library that reads clocks and draws
+  // randomness by itself: a simulated kernel lets it see its own.
+  virtual void RunLibrary(absl::FunctionRef<void()> function) { function(); }
 
   // Who is to be told of the operations of states on this kernel; null for
   // nobody.

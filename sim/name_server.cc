@@ -102,6 +102,7 @@ DnsMessage TruncatedAnswer(DnsMessage answer) {
 // An answer whose only record has a name without end.
 std::string AnswerWithNameLoop(const DnsMessage& right, bool with_label) {
   DnsMessage start = right;
+  start.code = DnsCode::kNoError;
   start.answers.clear();
   start.authorities.clear();
   start.additionals.clear();

@@ -157,6 +157,9 @@ class SimKernel final : public Kernel {
   void Wake(Poller& poller) override;
   bool Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) override;
 
+  void RunLibrary(absl::FunctionRef<void()> function) override {
+    simulation_.RunAs(host_, function);
+  }
   OperationObserver* observer() override { return oracles_.back().get(); }
 
  private:

@@ -566,6 +566,13 @@ void Simulation::RunTurn(SimPoller& poller) {
   if (sleep != kForever) poller.TurnAt(DeadlineAfter(now_, sleep));
 }
 
+void Simulation::RunAs(Host& host, absl::FunctionRef<void()> function) {
+  Running running(this);
+  Host* before = std::exchange(current_host_, &host);
+  function();
+  current_host_ = before;
+}
+
 void Simulation::SleepUntil(Nanoseconds deadline,
                             absl::FunctionRef<bool()> awake) {
   Running running(this);

@@ -269,6 +269,8 @@ class Simulation {
   void Bury(std::unique_ptr<TcpEndpoint> endpoint);
   void Forget(SimPoller& poller);
   void RunTurn(SimPoller& poller);
+  // With clocks and randomness as when code of the host runs.
+  void RunAs(Host& host, absl::FunctionRef<void()> function);
   RunResult Stopped(StopReason reason) const;
   RuleState& AddRule(RuleState::Kind kind, const Host* from, const Host* to,
                      bool both, Rule* rule);

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "aios/address.h"
 #include "aios/error.h"
 #include "aios/kernel.h"
@@ -99,6 +100,9 @@ class KernelDecorator : public Kernel {
   void Wake(Poller& poller) override;
   bool Drive(Poller& poller, absl::AnyInvocable<Nanoseconds()> turn) override {
     return base_.Drive(poller, std::move(turn));
+  }
+  void RunLibrary(absl::FunctionRef<void()> function) override {
+    base_.RunLibrary(function);
   }
   OperationObserver* observer() override { return base_.observer(); }
 
