@@ -85,6 +85,9 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
   std::unique_ptr<AsyncIoState> state =
       StateFactory::Make(collection, object.handle,
                          info.family == Family::kIpv6, std::move(options));
+  if (!datagram && !info.connected) {
+    StateFactory::Extras(*state).was_unconnected = true;
+  }
   if (object.pointer.has_value()) {
     StateExtras& extras = StateFactory::Extras(*state);
     extras.object = std::move(object.pointer);

@@ -84,9 +84,14 @@ void AsyncIoState::InputIsOver(OperationObserver::End end, IoStatus status,
 void AsyncIoState::WaitForReadable() {
   if (input_broken_) {
     CompleteInput(BrokenInputStatus(), Error(read_error_));
-  } else {
-    UpdateInterest();
+    return;
   }
+  // kqueue is silent about a stream without a peer, and the operation would
+  // never end.
+  if (extras_ != nullptr && extras_->was_unconnected) [[unlikely]] {
+    Input();
+  }
+  UpdateInterest();
 }
 
 absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,

@@ -42,6 +42,9 @@ struct Ending {
 struct StateExtras {
   std::string name;
 
+  // The caller's stream had no peer when the state was made.
+  bool was_unconnected = false;
+
   // Set while an input operation that has one is in progress.
   IoCallback input_error_callback;
   // Of the last datagram, when its operation needs it.

@@ -54,7 +54,7 @@ class PosixKernel : public Kernel {
   Error Open(SocketType type, Family family, Handle* handle) final;
   Error Adopt(Handle handle, SocketInfo* info) final;
   void Release(Handle handle) final;
-  void Close(Handle handle) final;
+  void Close(Handle handle) override;
 
   Error SetOption(Handle handle, SocketOption option, bool on) final;
   Error GetOption(Handle handle, SocketOption option, bool* on) final;

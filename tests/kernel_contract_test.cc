@@ -653,6 +653,89 @@ TEST_P(KernelContract, Rule4_InterestIsMendedWhenTheHandleIsStillKnown) {
   EXPECT_FALSE(Wait(poller(), 0).contains(&old_token));
 }
 
+TEST_P(KernelContract, Rule4_EachOfManyFailuresIsToldOnce) {
+  // More than fit into one wait, and among them one that is in order.
+  constexpr size_t kHandles = 10;
+  Handle good = OpenUdp(Family::kIpv4);
+  int good_token = 0;
+  std::array<int, kHandles> tokens = {};
+  std::vector<Handle> closed;
+  while (closed.size() < kHandles) {
+    closed.push_back(world().RawSocket(SocketType::kDatagram, Family::kIpv4));
+  }
+  for (Handle handle : closed) world().DirectClose(handle);
+  size_t failures = 0;
+  for (size_t i = 0; i < kHandles; ++i) {
+    if (i == kHandles / 2) {
+      ASSERT_EQ(kernel().SetInterest(poller(), good, &good_token, kNotReady,
+                                     kWritable),
+                kOk);
+    }
+    Error error = kernel().SetInterest(poller(), closed[i], &tokens[i],
+                                       kNotReady, kReadable | kWritable);
+    if (!error.ok()) {
+      ++tokens[i];
+      ++failures;
+    }
+  }
+  bool reported = false;
+  for (int i = 0; i < 40; ++i) {
+    std::array<Report, 2> reports;
+    size_t count = kernel().Wait(poller(), reports, 0);
+    for (const Report& report : std::span(reports).first(count)) {
+      if (report.token == &good_token) {
+        EXPECT_EQ(report.error, kOk);
+        reported = true;
+        continue;
+      }
+      EXPECT_EQ(report.error, Error(EBADF));
+      ++*static_cast<int*>(report.token);
+      ++failures;
+    }
+  }
+  EXPECT_TRUE(reported);
+  EXPECT_EQ(failures, kHandles);
+  for (int told : tokens) EXPECT_EQ(told, 1);
+}
+
+TEST_P(KernelContract, Rule4_AFailureIsNotToldToThoseWhoHaveLetGo) {
+  Handle closed = world().RawForeign(Foreign::kClosed);
+  int token = 0;
+  Error error = kernel().SetInterest(poller(), closed, &token, kNotReady,
+                                     kReadable | kWritable);
+  if (error.ok()) {
+    ASSERT_EQ(kernel().SetInterest(poller(), closed, &token,
+                                   kReadable | kWritable, kNotReady),
+              kOk);
+  }
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Wait(poller(), 0).empty());
+}
+
+TEST_P(KernelContract, Rule4_ManyChangesCountFromTheNextWait) {
+  // More than the reports that fit: of all that was told, the last counts.
+  constexpr size_t kHandles = 20;
+  std::array<Handle, kHandles> handles;
+  for (Handle& handle : handles) {
+    handle = OpenUdp(Family::kIpv4);
+    ASSERT_EQ(
+        kernel().SetInterest(poller(), handle, &handle, kNotReady, kWritable),
+        kOk);
+  }
+  // A wake meanwhile is not lost.
+  kernel().Wake(poller());
+  for (Handle& handle : handles) {
+    if (&handle == &handles.back()) break;
+    ASSERT_EQ(
+        kernel().SetInterest(poller(), handle, &handle, kWritable, kNotReady),
+        kOk);
+  }
+  for (int i = 0; i < 5; ++i) {
+    std::array<Report, 1> reports;
+    ASSERT_EQ(kernel().Wait(poller(), reports, kGuard), 1u);
+    EXPECT_EQ(reports[0].token, &handles.back());
+  }
+}
+
 // Rule 5: how long a wait lasts.
 
 TEST_P(KernelContract, Rule5_AnUndisturbedWaitIsNeverTooShort) {
@@ -1390,6 +1473,25 @@ TEST_P(KernelContract, Rule14_AClosedHandleIsNotReported) {
     EXPECT_TRUE(reported.contains(&always));
     EXPECT_FALSE(reported.contains(&token));
   }
+}
+
+TEST_P(KernelContract, Rule14_ANewInterestEndsWithItsHandle) {
+  // No wait between the two: a kernel may not have told its system yet.
+  Handle first = OpenUdp(Family::kIpv4);
+  int first_token = 0;
+  ASSERT_EQ(kernel().SetInterest(poller(), first, &first_token, kNotReady,
+                                 kReadable | kWritable),
+            kOk);
+  Close(first);
+  EXPECT_TRUE(Wait(poller(), 0).empty());
+  first = OpenUdp(Family::kIpv4);
+  ASSERT_EQ(kernel().SetInterest(poller(), first, &first_token, kNotReady,
+                                 kReadable | kWritable),
+            kOk);
+  Close(first);
+  // Nor is it that of the next handle of the number.
+  OpenUdp(Family::kIpv4);
+  EXPECT_TRUE(Wait(poller(), 0).empty());
 }
 
 TEST_P(KernelContract, Rule14_TheNumberMayComeAgain) {

@@ -107,4 +107,22 @@ Error EndingKernel::SetInterest(Poller& poller, Handle handle, void* token,
   return HandleKernel::SetInterest(poller, handle, token, from, to);
 }
 
+size_t EndingKernel::Wait(Poller& poller, std::span<Report> reports,
+                          Nanoseconds timeout) {
+  size_t found = HandleKernel::Wait(poller, reports, timeout);
+  size_t count = 0;
+  for (const Report& report : reports.first(found)) {
+    auto earlier = std::find_if(
+        reports.begin(), reports.begin() + static_cast<ptrdiff_t>(count),
+        [&](const Report& other) { return other.token == report.token; });
+    if (earlier != reports.begin() + static_cast<ptrdiff_t>(count) &&
+        report.error.ok() && earlier->error.ok()) {
+      earlier->ready |= report.ready;
+    } else {
+      reports[count++] = report;
+    }
+  }
+  return count;
+}
+
 }  // namespace aios::test

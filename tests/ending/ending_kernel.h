@@ -60,6 +60,9 @@ class EndingKernel final : public HandleKernel {
                          std::span<const OutgoingDatagram> datagrams) override;
   Error SetInterest(Poller& poller, Handle handle, void* token, Readiness from,
                     Readiness to) override;
+  // Reports of both directions of a handle come as one.
+  size_t Wait(Poller& poller, std::span<Report> reports,
+              Nanoseconds timeout) override;
   // The tests take the turns themselves.
   bool Drive(Poller& /*poller*/,
              absl::AnyInvocable<Nanoseconds()> /*turn*/) override {

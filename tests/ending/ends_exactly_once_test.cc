@@ -1029,13 +1029,14 @@ class EndsExactlyOnceTest : public testing::TestWithParam<CellParam>,
 
 TEST_P(EndsExactlyOnceTest, Cell) { RunCell(); }
 
-INSTANTIATE_TEST_SUITE_P(All, EndsExactlyOnceTest,
-                         testing::Combine(testing::ValuesIn(AllKernels()),
-                                          testing::ValuesIn(PossibleCells())),
-                         [](const testing::TestParamInfo<CellParam>& info) {
-                           return std::get<0>(info.param).name + "_" +
-                                  std::get<1>(info.param).Name();
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, EndsExactlyOnceTest,
+    testing::Combine(testing::ValuesIn(KernelsOfEachKind()),
+                     testing::ValuesIn(PossibleCells())),
+    [](const testing::TestParamInfo<CellParam>& info) {
+      return std::get<0>(info.param).name + "_" +
+             std::get<1>(info.param).Name();
+    });
 
 // ---- States that are owned by the callback of their own operation: they go
 // when the operation has ended, whichever way.
@@ -1067,13 +1068,14 @@ class OwnedByItsCallbackTest : public testing::TestWithParam<CellParam>,
 
 TEST_P(OwnedByItsCallbackTest, Cell) { RunCell(); }
 
-INSTANTIATE_TEST_SUITE_P(All, OwnedByItsCallbackTest,
-                         testing::Combine(testing::ValuesIn(AllKernels()),
-                                          testing::ValuesIn(OwnedCells())),
-                         [](const testing::TestParamInfo<CellParam>& info) {
-                           return std::get<0>(info.param).name + "_" +
-                                  std::get<1>(info.param).Name();
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, OwnedByItsCallbackTest,
+    testing::Combine(testing::ValuesIn(KernelsOfEachKind()),
+                     testing::ValuesIn(OwnedCells())),
+    [](const testing::TestParamInfo<CellParam>& info) {
+      return std::get<0>(info.param).name + "_" +
+             std::get<1>(info.param).Name();
+    });
 
 // ---- The table itself.
 

@@ -35,6 +35,10 @@ void PrintTo(const KernelParam& param, std::ostream* out);
 
 std::vector<KernelParam> AllKernels();
 
+// For suites of thousands of cases: one of each kind. The kqueue kernel is in
+// `AllKernels` several times, over systems that differ in details.
+std::vector<KernelParam> KernelsOfEachKind();
+
 std::string NameOf(const testing::TestParamInfo<KernelParam>& info);
 
 }  // namespace aios::test

@@ -1,0 +1,18 @@
+// The kqueue kernel over each flavour of the double.
+
+#ifndef AIOS_TESTS_KQUEUE_DOUBLE_FLAVOUR_H_
+#define AIOS_TESTS_KQUEUE_DOUBLE_FLAVOUR_H_
+
+#include "aios/kernel.h"
+
+namespace aios::test {
+
+// One for the process, of each. Their names say "kqueue".
+Kernel& KqueueOverDouble_user();
+Kernel& KqueueOverDouble_pipe();
+Kernel& KqueueOverDouble_integer();
+Kernel& KqueueOverDouble_overwriting();
+
+}  // namespace aios::test
+
+#endif  // AIOS_TESTS_KQUEUE_DOUBLE_FLAVOUR_H_
