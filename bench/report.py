@@ -33,6 +33,12 @@ def median(result, key):
     return statistics.median(values) if values else None
 
 
+def user_percent(result):
+    """Returns how much of the processor time was in user mode; None when too little to tell."""
+    user, system = (sum(result.get(key, ())) for key in ("user_ticks", "system_ticks"))
+    return 100 * user / (user + system) if user + system >= 20 else None
+
+
 def ratio(value, floor):
     return value / floor if value is not None and floor else None
 
@@ -45,8 +51,7 @@ def number(value, digits):
 # stands beside it.
 COLUMNS = (
     ("CPU us", lambda result: median(result, "cpu_us"), 2, True),
-    ("user", lambda result: median(result, "cpu_user_us"), 2, False),
-    ("system", lambda result: median(result, "cpu_system_us"), 2, False),
+    ("% user", user_percent, 0, False),
     ("calls", lambda result: result.get("calls"), 3, True),
     ("failing", lambda result: result.get("calls_failed"), 2, False),
     ("instr.", lambda result: result.get("instructions"), 0, True),

@@ -7,7 +7,8 @@
 //
 // Level-triggered, it makes one call for each report. Edge-triggered
 // (--edge_triggered), a connection is registered once for both directions, and
-// reads until a count that is short proves that there is no more.
+// reads until a count that is short proves that there is no more; or until the
+// end of the stream, if that was reported, because no edge comes for it again.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -139,10 +140,11 @@ class Server {
       // An edge that came meanwhile does not come again.
       if (!kEdgeTriggered) return;
     }
+    bool to_end = kEdgeTriggered && (events & ~uint32_t{EPOLLIN | EPOLLOUT});
     if (options_.service == Service::kSink) {
-      ReadSink(connection);
+      ReadSink(connection, to_end);
     } else {
-      Read(connection);
+      Read(connection, to_end);
     }
   }
 
@@ -178,14 +180,13 @@ class Server {
     connection->AddBefore(&timeouts_);
   }
 
-  void Read(Connection* connection) {
+  static bool ReadsOn(size_t count, bool to_end) {
+    return kEdgeTriggered && (to_end || count == kReadMax);
+  }
+
+  void Read(Connection* connection, bool to_end) {
     for (;;) {
-      size_t kept = 0;
-      if (connection->partial != nullptr) {
-        kept = connection->partial->copy(buffer_.data(), kReadMax);
-      }
-      size_t room = kReadMax - kept;
-      ssize_t count = recv(connection->fd, &buffer_[kept], room, 0);
+      ssize_t count = recv(connection->fd, buffer_.data(), kReadMax, 0);
       if (count <= 0) {
         if (count < 0 && errno == EAGAIN) return;
         Close(connection);
@@ -193,27 +194,18 @@ class Server {
       }
       Touch(connection);
       auto size = static_cast<size_t>(count);
-      if (!SendAnswers(connection, {buffer_.data(), kept + size})) return;
-      if (!kEdgeTriggered || size < room || connection->unsent != nullptr) {
+      if (!AnswerRequests(options_.frame, {buffer_.data(), size},
+                          connection->partial,
+                          [this, connection](std::string_view request) {
+                            return Send(connection, request);
+                          })) {
         return;
       }
+      if (connection->unsent != nullptr || !ReadsOn(size, to_end)) return;
     }
   }
 
   // Returns false when the connection is closed.
-  bool SendAnswers(Connection* connection, std::string_view input) {
-    if (options_.frame == 0) return Send(connection, input);
-    connection->partial = nullptr;
-    while (input.size() >= options_.frame) {
-      if (!Send(connection, input.substr(0, options_.frame))) return false;
-      input.remove_prefix(options_.frame);
-    }
-    if (!input.empty()) {
-      connection->partial = std::make_unique<std::string>(input);
-    }
-    return true;
-  }
-
   bool Send(Connection* connection, std::string_view bytes) {
     if (connection->unsent != nullptr) {
       connection->unsent->append(bytes);
@@ -256,13 +248,13 @@ class Server {
     return true;
   }
 
-  void ReadSink(Connection* connection) {
+  void ReadSink(Connection* connection, bool to_end) {
     for (;;) {
       ssize_t count = recv(connection->fd, buffer_.data(), kReadMax, 0);
       if (count > 0) {
         Touch(connection);
         connection->total += static_cast<uint64_t>(count);
-        if (!kEdgeTriggered || static_cast<size_t>(count) < kReadMax) return;
+        if (!ReadsOn(static_cast<size_t>(count), to_end)) return;
         continue;
       }
       if (count < 0 && errno == EAGAIN) return;

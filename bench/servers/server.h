@@ -16,7 +16,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <string_view>
+#include <utility>
 
 namespace aios::bench {
 
@@ -47,6 +50,26 @@ void PrintListening(uint16_t port);
 
 // The answer of a sink.
 std::array<char, 8> SinkAnswer(uint64_t total);
+
+// Calls `answer` for each request in what has arrived, and keeps the beginning
+// of one that is not complete in `partial` until the next time. Returns false
+// as soon as `answer` does, which may have destroyed the connection.
+template <typename Answer>
+bool AnswerRequests(size_t frame, std::string_view input,
+                    std::unique_ptr<std::string>& partial, Answer answer) {
+  if (frame == 0) return answer(input);
+  std::unique_ptr<std::string> joined = std::move(partial);
+  if (joined != nullptr) {
+    joined->append(input);
+    input = *joined;
+  }
+  while (input.size() >= frame) {
+    if (!answer(input.substr(0, frame))) return false;
+    input.remove_prefix(frame);
+  }
+  if (!input.empty()) partial = std::make_unique<std::string>(input);
+  return true;
+}
 
 }  // namespace aios::bench
 

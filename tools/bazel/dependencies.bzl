@@ -51,3 +51,21 @@ def aios_dependencies():
         debian = ["nlohmann-json3-dev"],
         targets = {":json": "nlohmann_json"},
     )
+
+    # What //bench:compare measures beside aios; nothing else needs them.
+    _system(
+        "libuv",
+        debian = ["libuv1-dev"],
+        targets = {":libuv": "libuv-static"},
+    )
+    _system(
+        "libevent",
+        debian = ["libevent-dev"],
+        targets = {":event": "libevent_core"},
+    )
+    _system(
+        "asio",
+        debian = ["libasio-dev"],
+        headers = ["asio.hpp"],
+        targets = {":asio": ""},
+    )

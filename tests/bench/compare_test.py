@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""The comparison measures what it says, and fails on counts alone."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path[:0] = ["tests/lint", "bench"]
+import case_report  # pylint: disable=wrong-import-position
+import report  # pylint: disable=wrong-import-position
+
+CONTESTANTS = ("epoll", "epoll_twin", "epoll_edge", "aios")
+
+
+def compare(*arguments):
+    return subprocess.run(["bench/compare.py", *arguments], capture_output=True, text=True,
+                          check=False)
+
+
+class Compare(unittest.TestCase):
+    def test_the_floor_and_aios_in_every_scenario(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "results.json")
+            done = compare("--rounds=1", "--scale=0.001", "--no_instructions", "--check",
+                           "--contestants=" + ",".join(CONTESTANTS), f"--json={path}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(path, encoding="utf-8") as file:
+                found = json.load(file)
+            again = compare(f"--read_json={path}")
+        self.assertEqual(again.stdout, done.stdout)
+        self.assertEqual(sorted(found["scenarios"]), sorted(found["results"]))
+        for scenario, results in found["results"].items():
+            self.assertEqual(sorted(results), sorted(CONTESTANTS), scenario)
+            self.assertIn(found["scenarios"][scenario]["what"], done.stdout)
+        counted = found["results"]["ping_pong_1_64"]["epoll"]
+        if "uncounted" in counted:
+            self.skipTest(counted["uncounted"])
+        self.assertEqual(counted["calls"], 3)
+        self.assertEqual(counted["calls_by_name"], {"epoll_wait": 1, "recvfrom": 1, "sendto": 1})
+
+    def test_instructions_are_the_same_every_time(self):
+        counts = []
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "results.json")
+            for _ in range(2):
+                done = compare("--measure=counts", "--contestants=epoll", "--scenarios=udp_1",
+                               f"--json={path}")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                with open(path, encoding="utf-8") as file:
+                    counted = json.load(file)["results"]["udp_1"]["epoll"]
+                if "uncounted" in counted:
+                    self.skipTest(counted["uncounted"])
+                counts.append(counted["instructions"])
+        self.assertGreater(counts[0], 20)
+        # What they do is the same; what wakes them when is the machine's.
+        self.assertAlmostEqual(counts[0], counts[1], delta=counts[0] / 5)
+
+    def test_bad_options_are_refused(self):
+        for argument in ("--rounds=0", "--scale=0", "--scenarios=none", "--contestants=none",
+                         "--measure=none", "--what"):
+            self.assertEqual(compare(argument).returncode, 2, argument)
+
+
+class Goals(unittest.TestCase):
+    @staticmethod
+    def results(**measured):
+        """`measured`: of a scenario, results by contestant."""
+        return {"machine": "a machine", "options": {"rounds": 3},
+                "scenarios": {name: {"what": name, "service": "echo", "floor": "epoll"}
+                              for name in measured},
+                "results": measured}
+
+    def test_times_are_medians_beside_the_floor_and_the_best_peer(self):
+        found = report.goals(self.results(ping_pong_50_64={
+            "epoll": {"cpu_us": [4.0, 1.0, 2.0]}, "epoll_twin": {"cpu_us": [2.2]},
+            "libuv": {"cpu_us": [8.0]}, "libevent": {"cpu_us": [4.0]},
+            "aios": {"cpu_us": [2.0, 3.0, 100.0]}}))
+        self.assertEqual([(goal.value, goal.limit) for goal in found],
+                         [(1.5, 1.05), (0.75, 1.1)])
+
+    def test_what_was_not_measured_has_no_goal(self):
+        self.assertEqual(report.goals(self.results(churn={"epoll": {"cpu_us": [1.0]}})), [])
+        self.assertEqual(report.goals(self.results(churn={"aios": {"calls": 11.0}})),
+                         [report.Goal("calls", "churn: kernel calls", 11.0, 10)])
+
+    def test_the_table_has_a_line_for_each_and_ratios(self):
+        text = report.table(self.results(ready_16={
+            "epoll": {"calls": 2.0, "instructions": 50.0},
+            "aios": {"calls": 4.0, "instructions": 175.0}}))
+        lines = text.splitlines()
+        self.assertEqual(lines[-3].split(), ["contestant", "calls", "x", "instr.", "x"])
+        self.assertEqual(lines[-1].split(), ["aios", "4.000", "2.00", "175", "3.50"])
+
+
+if __name__ == "__main__":
+    case_report.main()
