@@ -429,9 +429,8 @@ std::unique_ptr<CaresChannel> CaresChannel::Make(EventLoop& loop,
   mask |= ARES_OPT_QUERY_CACHE;
 #endif
   int status = ARES_SUCCESS;
-  loop.kernel().RunLibrary([&] {
-    status = ares_init_options(&self->channel_, &native, mask);
-  });
+  loop.kernel().RunLibrary(
+      [&] { status = ares_init_options(&self->channel_, &native, mask); });
   if (status != ARES_SUCCESS) {
     self->channel_ = nullptr;
     *error = ErrorOf(status, 0);
@@ -513,6 +512,11 @@ void CaresChannel::Reply(Question& question, int status, ares_addrinfo* info) {
     for (const ares_addrinfo_node* node = info->nodes; node != nullptr;
          node = node->ai_next) {
       if (node->ai_addr == nullptr || reply.addresses.size() == kAddressesMax) {
+        continue;
+      }
+      // A server may answer with more than it was asked for.
+      if (node->ai_addr->sa_family !=
+          (question.family == Family::kIpv4 ? AF_INET : AF_INET6)) {
         continue;
       }
       ttl = std::min<int64_t>(ttl, node->ai_ttl);

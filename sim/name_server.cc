@@ -460,6 +460,13 @@ void NameServer::OnMessage(const Client& client, std::string_view bytes) {
   simulation.trace().Add(simulation.now(), What::kQuery, host_.index(),
                          HashOf(bytes), query.ok() ? query->id : 0,
                          bytes.size());
+  if (function_) {
+    Answer out;
+    out.client = client;
+    out.bytes = function_(bytes, client.tcp());
+    Put(simulation.now(), std::move(out));
+    return;
+  }
   if (!query.ok() || query->questions.size() != 1 || query->opcode != 0 ||
       query->response) {
     ++malformed_;
@@ -499,7 +506,7 @@ void NameServer::OnMessage(const Client& client, std::string_view bytes) {
       host_.index(),
       absl::StrCat(seen.name, " ", DnsTypeName(seen.type),
                    seen.tcp ? " by TCP: " : ": ", std::string(what)));
-  AnswerWith(rule, client, *query);
+  AnswerBy(rule, client, *query);
 }
 
 NameServer::Rule* NameServer::RuleFor(const DnsName& name, DnsType type) {
@@ -600,8 +607,8 @@ void NameServer::Oversize(const Client& client, DnsMessage& answer) const {
   }
 }
 
-void NameServer::AnswerWith(Rule* rule, const Client& client,
-                            const DnsMessage& query) {
+void NameServer::AnswerBy(Rule* rule, const Client& client,
+                          const DnsMessage& query) {
   Choices& choices = host_.simulation().choices();
   DnsFault fault = rule != nullptr ? rule->wanted.fault : DnsFault::kNone;
   Nanoseconds due = host_.kernel().Now();

@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "aios/address.h"
 #include "aios/kernel.h"
@@ -160,6 +161,12 @@ class NameServer {
   // ---- Bad answers. Of the rules that hold for a query, the first one that
   // chance does not leave out counts.
 
+  // Answers every message, a query or not, with what `function` makes of it,
+  // whatever the zone and the rules say. For tests that know better.
+  using AnswerFunction =
+      absl::AnyInvocable<std::string(std::string_view message, bool tcp)>;
+  void AnswerWith(AnswerFunction function) { function_ = std::move(function); }
+
   void AddRule(const DnsRule& rule);
   void ClearRules() { rules_.clear(); }
 
@@ -246,7 +253,7 @@ class NameServer {
   Rule* RuleFor(const DnsName& name, DnsType type);
   DnsMessage RightAnswer(const DnsMessage& query);
   void Lookup(const DnsQuestion& question, DnsMessage& answer);
-  void AnswerWith(Rule* rule, const Client& client, const DnsMessage& query);
+  void AnswerBy(Rule* rule, const Client& client, const DnsMessage& query);
   // The bytes of a message, cut down to what the client can take.
   std::string Encoded(const Client& client, const DnsMessage& query,
                       const DnsMessage& answer) const;
@@ -278,6 +285,7 @@ class NameServer {
   // By folded name.
   std::map<DnsName, std::vector<DnsRecord>> zone_;
   std::list<Rule> rules_;
+  AnswerFunction function_;
   uint64_t next_rule_ = 1;
   std::array<FaultCount, static_cast<size_t>(DnsFault::kCount)> fault_counts_ =
       {};

@@ -291,6 +291,24 @@ SIMULATED_TEST(SimulatedLookup, UnaskedRecordsAreNotPassedOn) {
   EXPECT_EQ(world.Finish("v4.test")->All(), "OK 10.1.0.1");
 }
 
+SIMULATED_TEST(SimulatedLookup, AddressesOfTheOtherFamilyAreNotPassedOn) {
+  World world(simulation);
+  world.dns.AnswerWith([](std::string_view message, bool) {
+    DnsMessage answer = DecodeDnsMessage(message).value();
+    answer.response = true;
+    answer.additionals.clear();
+    for (const IpAddress& address : {Ipv6(1), Ipv4(1)}) {
+      answer.answers.push_back(
+          AddressRecord(answer.questions[0].name, address, 60));
+    }
+    return EncodeDnsMessage(answer);
+  });
+  EXPECT_EQ(world.Finish("v4.test", LookupFamily::kIpv4)->All(), "OK 10.1.0.1");
+  EXPECT_EQ(world.Finish("v4.test", LookupFamily::kIpv6)->All(), "OK fd01::1");
+  EXPECT_EQ(world.Finish("both.test", LookupFamily::kBoth)->addresses.size(),
+            2u);
+}
+
 SIMULATED_TEST(SimulatedLookup, EmptyDatagramsAnswerNothing) {
   World world(simulation);
   world.dns.AddRule({.fault = DnsFault::kEmpty, .times_max = 1});
