@@ -261,8 +261,9 @@ class Poller {
  private:
   void Control(int operation, int fd, uint32_t events, size_t number) {
     epoll_event event = {.events = events, .data = {.u64 = number}};
-    if (epoll_ctl(fd_.get(), operation, fd, &event) != 0)
+    if (epoll_ctl(fd_.get(), operation, fd, &event) != 0) {
       FailErrno("epoll_ctl");
+    }
   }
 
   Descriptor fd_;

@@ -47,8 +47,9 @@ namespace {
   std::exit(1);
 }
 
-void Ptrace(__ptrace_request request, pid_t pid, size_t address = 0,
-            void* data = nullptr) {
+// `data`: a number or an address.
+void Ptrace(__ptrace_request request, pid_t pid, uintptr_t address = 0,
+            uintptr_t data = 0) {
   if (ptrace(request, pid, address, data) < 0) Fail("ptrace");
 }
 
@@ -56,7 +57,8 @@ void Ptrace(__ptrace_request request, pid_t pid, size_t address = 0,
 uint64_t InstructionPointer(pid_t pid) {
   user_regs_struct registers = {};
   iovec part = {&registers, sizeof(registers)};
-  Ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &part);
+  Ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS,
+         reinterpret_cast<uintptr_t>(&part));
 #if defined(__x86_64__)
   return registers.rip;
 #elif defined(__aarch64__)
@@ -112,8 +114,7 @@ std::string NameOf(uint64_t call) {
 class Tracer {
  public:
   Tracer(pid_t pid, bool instructions) : pid_(pid), steps_(instructions) {
-    Ptrace(PTRACE_SEIZE, pid, 0,
-           reinterpret_cast<void*>(uintptr_t{PTRACE_O_TRACESYSGOOD}));
+    Ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD);
     Ptrace(PTRACE_INTERRUPT, pid);
     int status = 0;
     if (waitpid(pid, &status, __WALL) < 0 || !WIFSTOPPED(status)) {
@@ -126,8 +127,7 @@ class Tracer {
   void Count() {
     uintptr_t signal = 0;
     for (;;) {
-      Ptrace(steps_ ? PTRACE_SINGLESTEP : PTRACE_SYSCALL, pid_, 0,
-             reinterpret_cast<void*>(signal));
+      Ptrace(steps_ ? PTRACE_SINGLESTEP : PTRACE_SYSCALL, pid_, 0, signal);
       int status = 0;
       if (waitpid(pid_, &status, __WALL) < 0) Fail("waitpid");
       if (!WIFSTOPPED(status)) {
@@ -174,7 +174,8 @@ class Tracer {
 
   void CountCall() {
     __ptrace_syscall_info info = {};
-    Ptrace(PTRACE_GET_SYSCALL_INFO, pid_, sizeof(info), &info);
+    Ptrace(PTRACE_GET_SYSCALL_INFO, pid_, sizeof(info),
+           reinterpret_cast<uintptr_t>(&info));
     if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
       ++calls_[info.entry.nr];
     } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && info.exit.is_error) {

@@ -61,7 +61,10 @@ def aios_dependencies():
     _system(
         "libevent",
         debian = ["libevent-dev"],
-        targets = {":event": "libevent_core"},
+        targets = {
+            ":event": "libevent_core",
+            ":event_pthreads": "libevent_pthreads",
+        },
     )
     _system(
         "asio",
