@@ -417,8 +417,16 @@ void AsyncIoState::OnDue(uint8_t which) {
   if (which == kReadDeadline) {
     if (read_deadline_ > now) return;
     // Reports may have been left for a later wait, and a timeout of zero means
-    // one attempt: what has arrived by now counts.
-    Input();
+    // one attempt: what has arrived by now counts, in however many pieces the
+    // kernel gives it.
+    size_t begin = input_done_;
+    size_t before;
+    do {
+      before = input_done_;
+      Input();
+    } while (input_kind_ == InputKind::kReadBuffer && !input_ended_ &&
+             input_done_ != before &&
+             input_done_ - begin < loop()->limits().bytes_per_turn_max);
     if (input_kind_ != InputKind::kNone && !input_ended_) {
       TellTimeout(this, read_deadline_);
       CompleteInput(IoStatus::kTimeout);

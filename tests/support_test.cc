@@ -333,9 +333,15 @@ TEST_P(FaultKernelTest, LimitsTransfers) {
   std::array<ConstBuffer, 3> buffers = {{{.data = "ab", .size = 2},
                                          {.data = "cd", .size = 2},
                                          {.data = "ef", .size = 2}}};
-  EXPECT_EQ(kernel().Send(pair.handle, buffers).count, 3u);
-  EXPECT_EQ(Send(kernel(), pair.handle, "defgh").count, 3u);
-  EXPECT_EQ(pair.peer->ReceiveExactly(6), "abcdef");
+  size_t first = kernel().Send(pair.handle, buffers).count;
+  EXPECT_GE(first, 1u);
+  EXPECT_LE(first, 3u);
+  std::string sent = std::string("abcdef").substr(0, first);
+  size_t second = Send(kernel(), pair.handle, "uvwxy").count;
+  EXPECT_GE(second, 1u);
+  EXPECT_LE(second, 3u);
+  sent += std::string("uvwxy").substr(0, second);
+  EXPECT_EQ(pair.peer->ReceiveExactly(sent.size()), sent);
   ASSERT_EQ(pair.peer->Send("hello"), kOk);
   std::string received;
   std::array<char, 64> buffer;
@@ -347,7 +353,9 @@ TEST_P(FaultKernelTest, LimitsTransfers) {
   }));
   EXPECT_EQ(received, "hello");
   kernel().LimitTransfers(0);
-  EXPECT_EQ(Send(kernel(), pair.handle, "defgh").count, 5u);
+  EXPECT_TRUE(world().Until([&] {
+    return Send(kernel(), pair.handle, "defgh").count > 3;
+  })) << "there is no limit any more";
 }
 
 TEST_P(FaultKernelTest, LimitsBatches) {

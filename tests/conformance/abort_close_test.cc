@@ -276,8 +276,11 @@ TEST_P(AbortCloseTest, Line29_AbortInsideACheckingCallbackEndsThatRead) {
   Channel channel = MakeChannel();
   Recorder read(*this, "checking", Recorder::kRepeating);
   Recorder abort(*this, "abort");
+  size_t calls = 0;
   ASSERT_OK(channel.state->ReadWithChecking(
-      read.Callback([&](AsyncIoState& state, const IoResult&) {
+      read.Callback([&](AsyncIoState& state, const IoResult& result) {
+        if (result.count < 3) return;
+        calls = read.calls().size();
         EXPECT_OK(state.Abort(abort.Callback()));
         // Still a legal place.
         EXPECT_EQ(state.Discard(1).value(), 2u);
@@ -288,16 +291,17 @@ TEST_P(AbortCloseTest, Line29_AbortInsideACheckingCallbackEndsThatRead) {
   EXPECT_EQ(abort.last().data, "bc");
   channel.peer->Send("d");
   RunFor();
-  EXPECT_EQ(read.calls().size(), 1u);
+  EXPECT_EQ(read.calls().size(), calls);
   EXPECT_EQ(read.callbacks_alive(), 0);
 }
 
 TEST_P(AbortCloseTest, Line29_AbortInsideACallbackAfterFinishFindsNothing) {
   Channel channel = MakeChannel();
-  Recorder read(*this, "checking");
+  Recorder read(*this, "checking", Recorder::kRepeating);
   Recorder abort(*this, "abort");
   ASSERT_OK(channel.state->ReadWithChecking(
-      read.Callback([&](AsyncIoState& state, const IoResult&) {
+      read.Callback([&](AsyncIoState& state, const IoResult& result) {
+        if (result.count < 3) return;
         EXPECT_OK(state.Abort(abort.Callback()));
         EXPECT_OK(state.Finish());
       })));

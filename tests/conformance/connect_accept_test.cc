@@ -740,6 +740,8 @@ TEST_P(ConnectAcceptTest, ACrowdOfConnectionsDoesNotStarveAState) {
         accepted_before = accepted_.size();
       })));
   channel.peer->Send("x");
+  // Until it has arrived, as the crowd has.
+  Pass(absl::Milliseconds(1));
   size_t most = 0;
   ASSERT_TRUE(RunUntil(
       [&] {

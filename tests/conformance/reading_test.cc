@@ -290,30 +290,37 @@ TEST_P(ReadingTest, Line11_OldLengthIsWhatThePreviousCallHadSeen) {
 
 TEST_P(ReadingTest, Line12_DiscardKeepsTheRestAtTheFront) {
   Channel channel = MakeChannel();
+  bool discarded = false;
+  size_t old_length = 0;
   Recorder read(*this, "checking", Recorder::kRepeating);
   ASSERT_OK(channel.state->ReadWithChecking(
       read.Callback([&](AsyncIoState& state, const IoResult& result) {
-        if (read.calls().size() == 1) {
+        if (!discarded && result.count == 8) {
           ASSERT_EQ(result.data, "abcdefgh");
           absl::StatusOr<size_t> left = state.Discard(5);
           ASSERT_OK(left);
           EXPECT_EQ(*left, 3u);
           EXPECT_EQ(state.BufferedDataLength(), 3u);
-        } else {
-          EXPECT_OK(state.Finish(result.count));
+          discarded = true;
+        } else if (discarded) {
+          if (old_length == 0) old_length = read.last().old_length;
+          if (result.count == 5) {
+            EXPECT_OK(state.Finish(result.count));
+          }
         }
       })));
   channel.peer->Send("abcdefgh");
-  ASSERT_TRUE(RunUntil(read));
+  ASSERT_TRUE(RunUntil([&] { return discarded; }));
   channel.peer->Send("XY");
-  ASSERT_TRUE(RunUntil([&] { return read.calls().size() == 2; }));
+  ASSERT_TRUE(RunUntil([&] { return read.callbacks_alive() == 0; }));
   EXPECT_EQ(read.last().data, "fghXY");
-  EXPECT_EQ(read.last().old_length, 3u);
+  EXPECT_EQ(old_length, 3u);
   EXPECT_EQ(channel.state->BufferedDataLength(), 0u);
 }
 
 TEST_P(ReadingTest, Line12_DiscardOfAllOfNothingAndOfTooMuch) {
   Channel channel = MakeChannel({.name = "discarder"});
+  std::string seen;
   Recorder read(*this, "checking", Recorder::kRepeating);
   ASSERT_OK(channel.state->ReadWithChecking(
       read.Callback([&](AsyncIoState& state, const IoResult& result) {
@@ -329,23 +336,24 @@ TEST_P(ReadingTest, Line12_DiscardOfAllOfNothingAndOfTooMuch) {
         left = state.Discard(result.count);
         ASSERT_OK(left);
         EXPECT_EQ(*left, 0u);
+        seen += result.data;
       })));
   channel.peer->Send("first");
-  ASSERT_TRUE(RunUntil(read));
+  ASSERT_TRUE(RunUntil([&] { return seen.size() == 5; }));
   EXPECT_EQ(channel.state->BufferedDataLength(), 0u);
   channel.peer->Send("next");
-  ASSERT_TRUE(RunUntil([&] { return read.calls().size() >= 2; }))
+  ASSERT_TRUE(RunUntil([&] { return seen.size() == 9; }))
       << "the refused Finish has not ended it";
-  EXPECT_EQ(read.calls()[0].data, "first");
-  EXPECT_EQ(read.calls()[1].data, "next");
-  EXPECT_EQ(read.calls()[1].old_length, 0u);
+  EXPECT_EQ(seen, "firstnext");
+  for (const Call& call : read.calls()) EXPECT_EQ(call.old_length, 0u);
 }
 
 TEST_P(ReadingTest, DiscardSeveralTimesAndThenFinishInOneCallback) {
   Channel channel = MakeChannel();
-  Recorder read(*this);
+  Recorder read(*this, "checking", Recorder::kRepeating);
   ASSERT_OK(channel.state->ReadWithChecking(
-      read.Callback([&](AsyncIoState& state, const IoResult&) {
+      read.Callback([&](AsyncIoState& state, const IoResult& result) {
+        if (result.count < 8) return;
         EXPECT_EQ(state.Discard(1).value(), 7u);
         EXPECT_EQ(state.Discard(2).value(), 5u);
         EXPECT_EQ(state.Finish(1).value(), 4u);
@@ -357,7 +365,7 @@ TEST_P(ReadingTest, DiscardSeveralTimesAndThenFinishInOneCallback) {
             state.Finish(), absl::StatusCode::kFailedPrecondition, {"Finish"}));
       })));
   channel.peer->Send("abcdefgh");
-  ASSERT_TRUE(RunUntil(read));
+  ASSERT_TRUE(RunUntil([&] { return read.callbacks_alive() == 0; }));
   EXPECT_EQ(channel.state->BufferedDataLength(), 4u);
   EXPECT_EQ(ReadSome(*channel.state, 4).data, "efgh");
 }
@@ -395,15 +403,16 @@ TEST_P(ReadingTest, DiscardAndFinishAreRefusedElsewhere) {
 
 TEST_P(ReadingTest, Line13_FinishPreservesTheRestForTheNextRead) {
   Channel channel = MakeChannel();
-  Recorder first(*this, "first");
+  Recorder first(*this, "first", Recorder::kRepeating);
   ASSERT_OK(channel.state->ReadWithChecking(
-      first.Callback([](AsyncIoState& state, const IoResult&) {
+      first.Callback([](AsyncIoState& state, const IoResult& result) {
+        if (result.count < 8) return;
         absl::StatusOr<size_t> left = state.Finish(3);
         ASSERT_OK(left);
         EXPECT_EQ(*left, 5u);
       })));
   channel.peer->Send("abcdefgh");
-  ASSERT_TRUE(RunUntil(first));
+  ASSERT_TRUE(RunUntil([&] { return first.callbacks_alive() == 0; }));
   EXPECT_EQ(channel.state->BufferedDataLength(), 5u);
 
   // Offered at once: nothing more arrives.
@@ -434,11 +443,12 @@ TEST_P(ReadingTest, Line13_OldLengthIsZeroAgainAfterCallsThatHadSeenTheBytes) {
 TEST_P(ReadingTest, Line14_FinishThenStartANewReadInTheSameCallback) {
   Channel channel = MakeChannel();
   std::string body(6, '.');
-  Recorder header(*this, "header");
+  Recorder header(*this, "header", Recorder::kRepeating);
   Recorder rest(*this, "body");
   Recorder after(*this, "after");
   ASSERT_OK(channel.state->ReadWithChecking(
-      header.Callback([&](AsyncIoState& state, const IoResult&) {
+      header.Callback([&](AsyncIoState& state, const IoResult& result) {
+        if (result.count < 2) return;
         EXPECT_OK(state.Finish(2));
         EXPECT_OK(state.ReadBuffer(
             body, rest.Callback([&](AsyncIoState& state, const IoResult&) {
@@ -450,7 +460,7 @@ TEST_P(ReadingTest, Line14_FinishThenStartANewReadInTheSameCallback) {
             })));
       })));
   channel.peer->Send("6:abc");
-  ASSERT_TRUE(RunUntil(header));
+  ASSERT_TRUE(RunUntil([&] { return header.callbacks_alive() == 0; }));
   channel.peer->Send("def!");
   ASSERT_TRUE(RunUntil(after));
   EXPECT_EQ(body, "abcdef");
@@ -800,9 +810,14 @@ TEST_P(ReadingTest, WaitForInputTakesNothing) {
   EXPECT_EQ(wait.last().status, IoStatus::kOk);
   EXPECT_EQ(wait.last().count, 0u);
   EXPECT_EQ(channel.state->BufferedDataLength(), 0u);
-  std::string buffer(3, '\0');
-  EXPECT_EQ(world().DirectReceive(channel.state->handle(), buffer).count, 3u);
-  EXPECT_EQ(buffer, "abc");
+  std::string taken;
+  ASSERT_TRUE(world().Until([&] {
+    char buffer[3];
+    Transfer received = world().DirectReceive(channel.state->handle(), buffer);
+    taken.append(buffer, received.count);
+    return taken.size() == 3;
+  }));
+  EXPECT_EQ(taken, "abc");
 }
 
 TEST_P(ReadingTest, WaitForInputWaitsAgainAfterTheInputWasTaken) {
@@ -860,8 +875,11 @@ TEST_P(ReadingTest, ReceiveMessageOnTcpCompletesWithWhatIsThere) {
   channel.peer->Send("abc");
   ASSERT_TRUE(RunUntil(receive));
   EXPECT_EQ(receive.last().status, IoStatus::kOk);
-  EXPECT_EQ(receive.last().data, "abc");
-  EXPECT_EQ(buffer, "..abc...........");
+  // A world may deliver less than was sent at once.
+  const size_t count = receive.last().count;
+  ASSERT_GE(count, 1u);
+  EXPECT_EQ(receive.last().data, std::string("abc").substr(0, count));
+  EXPECT_EQ(buffer, ".." + receive.last().data + std::string(14 - count, '.'));
   EXPECT_FALSE(receive.last().truncated);
   EXPECT_EQ(receive.last().sender, channel.peer->LocalAddress());
 }
@@ -947,10 +965,11 @@ TEST_P(ReadingTest, Line18_GetBufferedDataMovesWhatFits) {
 
 TEST_P(ReadingTest, Line18_GetBufferedDataInACallbackThatEndedItsOperation) {
   Channel channel = MakeChannel();
-  Recorder read(*this);
+  Recorder read(*this, "checking", Recorder::kRepeating);
   char out[8];
   ASSERT_OK(channel.state->ReadWithChecking(
-      read.Callback([&](AsyncIoState& state, const IoResult&) {
+      read.Callback([&](AsyncIoState& state, const IoResult& result) {
+        if (result.count < 3) return;
         EXPECT_TRUE(IsRefusal(state.GetBufferedData(out),
                               absl::StatusCode::kFailedPrecondition,
                               {"ReadWithChecking"}));
@@ -960,7 +979,7 @@ TEST_P(ReadingTest, Line18_GetBufferedDataInACallbackThatEndedItsOperation) {
         EXPECT_EQ(std::string(out, *got), "bc");
       })));
   channel.peer->Send("abc");
-  ASSERT_TRUE(RunUntil(read));
+  ASSERT_TRUE(RunUntil([&] { return read.callbacks_alive() == 0; }));
   EXPECT_EQ(channel.state->BufferedDataLength(), 0u);
 }
 
@@ -1001,7 +1020,9 @@ TEST_P(ReadingTest, Line19_CloseWithKeepAliveLeavesAWorkingSocket) {
     channel.state.reset();
 
     // It carries on, directly and under another state.
+    world().SetBlocking(pair.handle, true);
     EXPECT_EQ(world().DirectSend(pair.handle, "out").count, 3u);
+    world().SetBlocking(pair.handle, blocking);
     EXPECT_EQ(channel.peer->ReceiveExactly(3), "out");
     absl::StatusOr<std::unique_ptr<AsyncIoState>> again =
         CreateAsyncIoState(collection(), pair.handle);
@@ -1055,9 +1076,12 @@ TEST_P(ReadingTest, ReadThroughTheStateWhileWritingDirectly) {
   Recorder read(*this);
   ASSERT_OK((*state)->ReadBuffer(buffer, read.Callback()));
   RunFor(absl::Milliseconds(1));
-  // More than the socket takes at once would fail where it does not block.
-  Transfer sent = world().DirectSend(pair.handle, "directly");
-  EXPECT_EQ(sent.count, 8u);
+  // The socket does not block: what it takes at once, which may be little.
+  std::string_view unsent = "directly";
+  ASSERT_TRUE(world().Until([&] {
+    unsent.remove_prefix(world().DirectSend(pair.handle, unsent).count);
+    return unsent.empty();
+  }));
   EXPECT_EQ(pair.peer->ReceiveExactly(8), "directly");
   pair.peer->Send("back");
   ASSERT_TRUE(RunUntil(read));
@@ -1315,9 +1339,8 @@ TEST_P(ReadingTest, ClosingOrDestroyingTheStateInItsOwnReadCallback) {
                 case kClose:
                   state.Close();
                   // What was read may still be looked at.
-                  if (result.count != 0) {
-                    EXPECT_EQ(result.data, "abcd");
-                  }
+                  EXPECT_EQ(result.data,
+                            std::string_view("abcd").substr(0, result.count));
                   break;
                 case kDestroy:
                   channel.state.reset();

@@ -1,9 +1,10 @@
 #include "tests/ending/ending_kernel.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <memory>
 #include <utility>
-#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -18,8 +19,13 @@ Error EndingKernel::Connect(Handle handle, const SocketAddress& address) {
   }
   Error error = HandleKernel::Connect(handle, address);
   if (connects_ == Connects::kAtOnce && error == Error(EINPROGRESS)) {
+    // Where time is virtual it passes in waits only.
+    std::unique_ptr<Poller> poller;
+    if (Error none = base().NewPoller(&poller); !none.ok()) return none;
+    std::array<Report, 1> reports;
     SocketAddress peer;
     do {
+      base().Wait(*poller, reports, 1'000);
       error = base().TakeError(handle);
     } while (error.ok() && !base().PeerAddress(handle, &peer).ok());
   }
@@ -50,6 +56,16 @@ Transfer EndingKernel::Receive(Handle handle, std::span<char> buffer) {
     return {.error = std::exchange(receive_error_, Error())};
   }
   Transfer transfer = HandleKernel::Receive(handle, buffer);
+  while (transfer.count != 0 && transfer.count < buffer.size()) {
+    Transfer more =
+        HandleKernel::Receive(handle, buffer.subspan(transfer.count));
+    transfer.count += more.count;
+    if (more.count != 0) continue;
+    if (!more.error.ok() && more.error.code() != EAGAIN) {
+      receive_error_ = more.error;
+    }
+    break;
+  }
   received_ += transfer.count;
   return transfer;
 }
@@ -65,14 +81,27 @@ Transfer EndingKernel::Send(Handle handle,
                             std::span<const ConstBuffer> buffers) {
   if (!send_error_.ok()) return {.error = std::exchange(send_error_, Error())};
   if (sends_left_ == 0) return {.error = Error(EAGAIN)};
-  std::vector<ConstBuffer> prefix;
+  Transfer transfer;
   size_t left = sends_left_;
   for (ConstBuffer buffer : buffers) {
     buffer.size = std::min(buffer.size, left);
     left -= buffer.size;
-    if (buffer.size != 0) prefix.push_back(buffer);
+    while (buffer.size != 0) {
+      Transfer more = HandleKernel::Send(handle, {&buffer, 1});
+      if (!more.error.ok()) {
+        if (transfer.count == 0) {
+          transfer.error = more.error;
+        } else if (more.error.code() != EAGAIN) {
+          send_error_ = more.error;
+        }
+        left = 0;
+        break;
+      }
+      transfer.count += more.count;
+      buffer.data += more.count;
+      buffer.size -= more.count;
+    }
   }
-  Transfer transfer = HandleKernel::Send(handle, prefix);
   if (sends_left_ != kUnlimited) sends_left_ -= transfer.count;
   sent_ += transfer.count;
   return transfer;

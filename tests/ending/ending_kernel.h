@@ -1,7 +1,8 @@
 // A kernel whose outcomes a test decides: time goes on when the test says so,
 // sends take as much as the test allows, connects wait until they are let go.
 // It gives no more than the contract: what looks ready and yet would block is a
-// spurious report.
+// spurious report. What a stream's call could move it moves at once: the cells
+// of the table are about the order of whole steps.
 
 #ifndef AIOS_TESTS_ENDING_ENDING_KERNEL_H_
 #define AIOS_TESTS_ENDING_ENDING_KERNEL_H_

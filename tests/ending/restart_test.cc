@@ -42,15 +42,15 @@ class RestartTest : public ConformanceTest {
     return absl::OkStatus();
   }
 
-  // Of the next operation, when "xyz" has arrived.
+  // Of the next operation, when "z" has arrived.
   void ExpectNews(Next next, const Call& call) {
     EXPECT_EQ(call.status, IoStatus::kOk);
     if (next != Next::kWait) {
-      EXPECT_EQ(call.data, "xyz");
+      EXPECT_EQ(call.data, "z");
     }
   }
 
-  std::vector<char> buffer_ = std::vector<char>(3);
+  std::vector<char> buffer_ = std::vector<char>(1);
 };
 
 INSTANTIATE_TEST_SUITE_P(All, RestartTest, testing::ValuesIn(AllKernels()),
@@ -75,7 +75,7 @@ TEST_P(RestartTest, AfterATimeoutAndDiscardTheNextReadWaits) {
     }));
     RunFor(absl::Milliseconds(1));
     EXPECT_FALSE(second.called()) << "there is nothing to be read";
-    channel.peer->Send("xyz");
+    channel.peer->Send("z");
     ASSERT_TRUE(RunUntil(second));
     ExpectNews(next, second.last());
   }
@@ -120,7 +120,7 @@ TEST_P(RestartTest, AfterAnAbortAndDiscardTheNextReadWaits) {
     ASSERT_TRUE(RunUntil(abort));
     RunFor(absl::Milliseconds(1));
     EXPECT_FALSE(second.called()) << "there is nothing to be read";
-    channel.peer->Send("xyz");
+    channel.peer->Send("z");
     ASSERT_TRUE(RunUntil(second));
     ExpectNews(next, second.last());
   }

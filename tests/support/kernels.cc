@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "backends/default_kernel.h"
+#include "sim/network_options.h"
 #include "tests/support/real_world.h"
+#include "tests/support/sim_world.h"
 
 #if defined(__linux__)
 #include "tests/kqueue_double/flavour.h"
@@ -21,6 +23,22 @@ KernelParam Real(std::string name, Kernel& kernel) {
   return {.name = std::move(name), .make_world = [&kernel] {
             return std::make_unique<RealWorld>(kernel);
           }};
+}
+
+// Streams arrive cut and joined anywhere; calls move less than they could.
+constexpr sim::FaultRates kRandomSegments = {
+    .short_read = 300'000,
+    .short_write = 300'000,
+    .split = 300'000,
+};
+
+KernelParam Simulated(std::string name, bool same_host,
+                      const sim::FaultRates& faults) {
+  return {
+      .name = std::move(name), .make_world = [=] {
+        return std::make_unique<SimWorld>(SimWorldOptions{
+            .seed = SeedOfTest(), .same_host = same_host, .faults = faults});
+      }};
 }
 
 }  // namespace
@@ -40,13 +58,17 @@ std::vector<KernelParam> AllKernels() {
   kernels.push_back(Real("kqueue_integer", KqueueOverDouble_integer()));
   kernels.push_back(Real("kqueue_overwriting", KqueueOverDouble_overwriting()));
 #endif
+  kernels.push_back(Simulated("sim", /*same_host=*/false, {}));
+  kernels.push_back(Simulated("sim_loopback", /*same_host=*/true, {}));
+  kernels.push_back(
+      Simulated("sim_segments", /*same_host=*/false, kRandomSegments));
   return kernels;
 }
 
 std::vector<KernelParam> KernelsOfEachKind() {
   std::vector<KernelParam> kernels = AllKernels();
   std::erase_if(kernels, [](const KernelParam& kernel) {
-    return kernel.name.starts_with("kqueue_");
+    return kernel.name.starts_with("kqueue_") || kernel.name == "sim_loopback";
   });
   return kernels;
 }

@@ -36,7 +36,8 @@ void PrintTo(const KernelParam& param, std::ostream* out);
 std::vector<KernelParam> AllKernels();
 
 // For suites of thousands of cases: one of each kind. The kqueue kernel is in
-// `AllKernels` several times, over systems that differ in details.
+// `AllKernels` several times, over systems that differ in details, and the
+// simulated one with peers on its own host, too.
 std::vector<KernelParam> KernelsOfEachKind();
 
 std::string NameOf(const testing::TestParamInfo<KernelParam>& info);

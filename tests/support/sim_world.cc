@@ -377,14 +377,25 @@ Handle SimWorld::RawForeign(Foreign kind) {
 
 Transfer SimWorld::DirectSend(Handle handle, std::string_view bytes) {
   PeerSocket socket(host_, handle);
-  ConstBuffer buffer = {.data = bytes.data(), .size = bytes.size()};
-  Transfer sent;
-  do {
-    sent = host_.kernel().Send(handle, {&buffer, 1});
-  } while (sent.error == Error(EAGAIN) && IsBlocking(handle) &&
-           socket.Await(kWritable));
+  Transfer all;
+  for (;;) {
+    ConstBuffer buffer = {.data = bytes.data() + all.count,
+                          .size = bytes.size() - all.count};
+    Transfer sent = host_.kernel().Send(handle, {&buffer, 1});
+    all.count += sent.count;
+    // A blocking one returns when all is sent.
+    if (!IsBlocking(handle) || all.count == bytes.size()) {
+      all.error = sent.error;
+      break;
+    }
+    if (sent.error.ok()) continue;
+    if (sent.error != Error(EAGAIN) || !socket.Await(kWritable)) {
+      if (all.count == 0) all.error = sent.error;
+      break;
+    }
+  }
   socket.Give();
-  return sent;
+  return all;
 }
 
 Transfer SimWorld::DirectReceive(Handle handle, std::span<char> buffer) {
