@@ -433,7 +433,7 @@ class NthCallFailure
 
 INSTANTIATE_TEST_SUITE_P(
     All, NthCallFailure,
-    testing::Combine(testing::ValuesIn(AllKernels()),
+    testing::Combine(testing::ValuesIn(KernelsOfEachKind()),
                      testing::ValuesIn(Scenarios())),
     [](const testing::TestParamInfo<std::tuple<KernelParam, Scenario>>& info) {
       return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
