@@ -10,6 +10,7 @@
 #include "aios/duration.h"
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
+#include "aios/name_service.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -118,9 +119,32 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
   EventLoop& loop = StateFactory::Loop(collection);
   loop.Enter();
   Kernel& kernel = loop.kernel();
-  Family family = FamilyFor(kernel, options.ipv6, options.address);
-  absl::StatusOr<std::optional<SocketAddress>> address =
-      ResolveLocalEnd(kernel, options.address, service, family);
+  std::unique_ptr<AcceptingHandle> accepting(new AcceptingHandle);
+  accepting->connection_function_ = std::move(connection_function);
+  accepting->socket_function_ = std::move(socket_function);
+  accepting->error_function_ = std::move(options.error_function);
+  accepting->listening_function_ = std::move(options.listening_function);
+  accepting->state_name_ = std::move(options.name);
+  accepting->handle_name_ = options.handle_name;
+  accepting->user_info_ = std::move(options.user_info);
+  accepting->queue_output_ = options.queue_output;
+
+  Family family = FamilyFor(loop, options.ipv6, options.address);
+  if (accepting->listening_function_ && options.address.has_value() &&
+      IsName(*options.address) &&
+      loop.names().Known(options.address->text(), family) == nullptr) {
+    if (options.init_timeout != absl::ZeroDuration()) {
+      return refuse(absl::InvalidArgumentError(
+          "init_timeout is for an address that is known at once"));
+    }
+    loop.Add(*accepting, kNoHandle);
+    absl::Status status = accepting->LookUpAndListen(service, options);
+    if (!status.ok()) return refuse(status);
+    return accepting;
+  }
+
+  absl::StatusOr<std::optional<SocketAddress>> address = ResolveLocalEnd(
+      loop, options.address, service, SocketType::kStream, family);
   if (!address.ok()) return refuse(address.status());
   Handle handle = kNoHandle;
   std::string what;
@@ -129,23 +153,18 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
       !error.ok()) {
     return refuse(error.ToStatus(what));
   }
-
-  std::unique_ptr<AcceptingHandle> accepting(new AcceptingHandle);
   if (Error error = kernel.LocalAddress(handle, &accepting->local_address_);
       !error.ok()) {
     kernel.Close(handle);
     return refuse(error.ToStatus("the listening socket has no address"));
   }
-  accepting->connection_function_ = std::move(connection_function);
-  accepting->socket_function_ = std::move(socket_function);
-  accepting->error_function_ = std::move(options.error_function);
-  accepting->state_name_ = std::move(options.name);
-  accepting->handle_name_ = std::move(options.handle_name);
-  accepting->user_info_ = std::move(options.user_info);
-  accepting->queue_output_ = options.queue_output;
   loop.Add(*accepting, handle);
   if (options.init_function) options.init_function(handle);
   loop.Want(*accepting, kReadable);
+  if (accepting->listening_function_) {
+    accepting->listening_ticket_ =
+        loop.Complete(&AcceptingHandle::RunListening, accepting.get());
+  }
   return accepting;
 }
 
@@ -167,6 +186,74 @@ AcceptingHandle::~AcceptingHandle() { CloseNow(); }
 
 WaitStateCollection* AcceptingHandle::collection() const {
   return closed_ ? nullptr : &loop()->collection();
+}
+
+// ---- Listening on a name.
+
+absl::Status AcceptingHandle::LookUpAndListen(const Service& service,
+                                              AcceptTcpOptions& options) {
+  LookupFamily family = options.ipv6 == Ipv6::kAny  ? LookupFamily::kBoth
+                        : options.ipv6 == Ipv6::kNo ? LookupFamily::kIpv4
+                                                    : LookupFamily::kIpv6;
+  HostSpec host = *options.address;
+  // It refers to text of the caller.
+  options.address.reset();
+  absl::StatusOr<std::unique_ptr<Lookup>> lookup = LookUp(
+      loop()->collection(), host, service,
+      [this, options = std::move(options)](const LookupResult& result) mutable {
+        ListenOn(result, options);
+      },
+      {.family = family, .socket_type = SocketType::kStream});
+  if (!lookup.ok()) return lookup.status();
+  lookup_ = *std::move(lookup);
+  return absl::OkStatus();
+}
+
+void AcceptingHandle::ListenOn(const LookupResult& result,
+                               AcceptTcpOptions& options) noexcept {
+  EventLoop& loop = *this->loop();
+  Kernel& kernel = loop.kernel();
+  absl::Status status = result.ToStatus();
+  for (const SocketAddress& address : result.addresses) {
+    Handle handle = kNoHandle;
+    std::string what;
+    Error error = Listen(kernel, address, options, &handle, &what);
+    if (error.ok()) {
+      error = kernel.LocalAddress(handle, &local_address_);
+      if (!error.ok()) kernel.Close(handle);
+    }
+    status = error.ToStatus(what);
+    if (!error.ok()) continue;
+    loop.Attach(*this, handle);
+    if (options.init_function) {
+      loop.BeginCallback(*this);
+      options.init_function(handle);
+      if (!loop.EndCallback() || closed_) return;
+    }
+    if (!closing_) loop.Want(*this, kReadable);
+    break;
+  }
+  if (!status.ok()) {
+    status = absl::Status(status.code(),
+                          absl::StrCat("AcceptTcpConnections \"", handle_name_,
+                                       "\" failed: ", status.message()));
+  }
+  TellListening(status);
+}
+
+void AcceptingHandle::RunListening(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.listening_ticket_ = kNoTicket;
+  self.TellListening(absl::OkStatus());
+}
+
+void AcceptingHandle::TellListening(const absl::Status& status) noexcept {
+  EventLoop& loop = *this->loop();
+  // It is called once, and may destroy this handle.
+  auto function = std::move(listening_function_);
+  loop.BeginCallback(*this);
+  function(*this, status);
+  loop.EndCallback();
 }
 
 // ---- Accepting.
@@ -303,6 +390,7 @@ absl::Status AcceptingHandle::Close(
   loop.Enter();
   closing_ = true;
   loop.Want(*this, kNotReady);
+  lookup_.reset();
   close_callback_ = std::move(callback);
   close_ticket_ = loop.Complete(&AcceptingHandle::RunClose, this);
   return absl::OkStatus();
@@ -328,7 +416,8 @@ void AcceptingHandle::CloseNow() {
   EventLoop& loop = *this->loop();
   loop.Enter();
   closed_ = true;
-  for (Ticket* ticket : {&accepted_ticket_, &error_ticket_, &close_ticket_}) {
+  for (Ticket* ticket : {&accepted_ticket_, &error_ticket_, &close_ticket_,
+                         &listening_ticket_}) {
     if (*ticket != kNoTicket) {
       loop.CancelCompletion(std::exchange(*ticket, kNoTicket));
     }
@@ -342,9 +431,11 @@ void AcceptingHandle::CloseNow() {
   SocketFunction socket_function = std::move(socket_function_);
   auto error_function = std::move(error_function_);
   auto close_callback = std::move(close_callback_);
+  auto listening_function = std::move(listening_function_);
+  std::unique_ptr<Lookup> lookup = std::move(lookup_);
   Handle handle = this->handle();
   loop.Remove(*this);
-  loop.kernel().Close(handle);
+  if (handle != kNoHandle) loop.kernel().Close(handle);
 }
 
 }  // namespace aios

@@ -12,11 +12,13 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aios/async_io_state.h"
 #include "aios/host_spec.h"
 #include "aios/kernel.h"
+#include "aios/resolver.h"
 #include "aios/wait_state_collection.h"
 #include "aios/watcher.h"
 
@@ -44,8 +46,16 @@ struct AcceptTcpOptions {
   // Connections that wait in the system to be accepted; 0: as many as the
   // system allows. Negative: InvalidArgument.
   int backlog = 0;
-  // The local address to listen on, a literal one; all of them when not given.
+  // The local address to listen on; all of them when not given. An address, a
+  // name that is known without asking a name server (docs/names.md), or, with
+  // `listening_function`, any name.
   std::optional<HostSpec> address = {};
+  // Called once when listening has begun, never inside this call; or when it
+  // cannot begin, for a reason that showed later: then the handle is only good
+  // for closing. For a name that has to be looked up first the handle has no
+  // socket and no address until then, and `init_timeout` must be zero.
+  absl::AnyInvocable<void(AcceptingHandle&, const absl::Status&)>
+      listening_function = {};
   // Options of the accepted sockets.
   bool nodelay = false;
   bool keepalive = false;
@@ -73,7 +83,8 @@ class AcceptingHandle final : private Watcher {
 
   // Lisp: `accepting-handle-collection`. Null once closed.
   WaitStateCollection* collection() const;
-  // The listening socket, only for queries; `kNoHandle` once closed.
+  // The listening socket, only for queries; `kNoHandle` once closed, and while
+  // a name is being looked up.
   // Lisp: `accepting-handle-socket`.
   Handle socket() const { return handle(); }
   // The port and address that it is bound to, after closing, too.
@@ -106,6 +117,11 @@ class AcceptingHandle final : private Watcher {
   void OnFlush() override {}
   void OnCollectionClose() override { CloseNow(); }
 
+  absl::Status LookUpAndListen(const Service& service,
+                               AcceptTcpOptions& options);
+  void ListenOn(const LookupResult& result, AcceptTcpOptions& options) noexcept;
+  static void RunListening(void* handle);
+  void TellListening(const absl::Status& status) noexcept;
   void Pause(Error error);
   void CloseNow();
   void Deliver() noexcept;
@@ -119,6 +135,10 @@ class AcceptingHandle final : private Watcher {
   SocketFunction socket_function_;
   absl::AnyInvocable<void(AcceptingHandle&, Error)> error_function_;
   absl::AnyInvocable<void(WaitStateCollection&)> close_callback_;
+  absl::AnyInvocable<void(AcceptingHandle&, const absl::Status&)>
+      listening_function_;
+  // While the address is being looked up.
+  std::unique_ptr<Lookup> lookup_;
   std::string state_name_;
   std::string handle_name_;
   std::any user_info_;
@@ -141,12 +161,15 @@ class AcceptingHandle final : private Watcher {
   Ticket accepted_ticket_ = kNoTicket;
   Ticket error_ticket_ = kNoTicket;
   Ticket close_ticket_ = kNoTicket;
+  Ticket listening_ticket_ = kNoTicket;
 };
 
 // Listens on `service` (0: a free port that the system picks) and calls
 // `function` for each connection. States start without timeouts. Errors:
-// InvalidArgument for malformed arguments, what the kernel says otherwise, such
-// as a port that stayed in use for `init_timeout`.
+// InvalidArgument for malformed arguments, NotFound for a service that does not
+// exist, FailedPrecondition for a name that is not known when there is no
+// `listening_function`, what the kernel says otherwise, such as a port that
+// stayed in use for `init_timeout`.
 // Lisp: `accept-tcp-connections-creating-async-io-states`; the second with its
 // `create-state` nil.
 absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(

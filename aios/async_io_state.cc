@@ -132,6 +132,7 @@ size_t AsyncIoState::Close(CloseOptions options) {
   IoCallback connect_callback;
   std::vector<std::unique_ptr<Ending>> endings_to_apply;
   std::vector<std::unique_ptr<Ending>> endings;
+  std::unique_ptr<ConnectRace> race;
   void (*close_object)(const std::any& object) = nullptr;
   std::any object;
   if (extras_ != nullptr) {
@@ -143,6 +144,8 @@ size_t AsyncIoState::Close(CloseOptions options) {
     }
     input_error_callback = std::move(extras_->input_error_callback);
     connect_callback = std::move(extras_->connect_callback);
+    race = std::move(extras_->race);
+    if (race != nullptr) race->Stop();
     endings_to_apply.swap(extras_->endings_to_apply);
     endings.swap(extras_->endings);
     close_object = extras_->close_object;
@@ -229,11 +232,13 @@ absl::Status AsyncIoState::CheckStart(const char* call,
   if (absl::Status status = CheckOpen(call); !status.ok()) return status;
   if (connecting_) {
     return absl::FailedPreconditionError(absl::StrCat(
-        Refusal(call), "it is not connected yet, ConnectTcp is in progress"));
+        Refusal(call), "it is not connected yet, ",
+        udp_ == Udp::kNo ? "ConnectTcp" : "ConnectUdp", " is in progress"));
   }
   if (unconnected_) {
     return absl::FailedPreconditionError(absl::StrCat(
-        Refusal(call), "it is not connected, its ConnectTcp did not succeed"));
+        Refusal(call), "it is not connected, its ",
+        udp_ == Udp::kNo ? "ConnectTcp" : "ConnectUdp", " did not succeed"));
   }
   if (!callback) {
     return absl::InvalidArgumentError(

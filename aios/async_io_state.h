@@ -145,7 +145,10 @@ struct CreateAsyncIoStateOptions {
   bool queue_output = false;
 };
 
+class ConnectRace;
 class InputBuffer;
+class SendLookup;
+class TargetLookup;
 struct Ending;
 struct OutputOperation;
 struct StateExtras;
@@ -241,8 +244,12 @@ class AsyncIoState final : private Watcher {
                                          IoCallback callback,
                                          WriteOptions options = {});
 
-  // Sends `data[start, end)` as one datagram on an unconnected UDP socket.
-  // `host` must be a literal address for now. Lisp:
+  // Sends `data[start, end)` as one datagram on an unconnected UDP socket. A
+  // host name is looked up in IPv6 when the state has `ipv6`, otherwise in
+  // IPv4, and the best of its addresses is taken. The datagram keeps its place
+  // in the output queue meanwhile, and the timeout counts the lookup; what goes
+  // wrong with it is an error of the operation, with the name in
+  // `IoResult::detail`. NotFound for a service that does not exist. Lisp:
   // `async-io-state-send-message-to-address`.
   [[nodiscard]] absl::Status SendMessageToAddress(const HostSpec& host,
                                                   const Service& service,
@@ -356,6 +363,8 @@ class AsyncIoState final : private Watcher {
 
  private:
   friend struct StateFactory;
+  friend class ConnectRace;
+  friend class SendLookup;
 
   enum class InputKind : uint8_t {
     kNone,
@@ -422,7 +431,12 @@ class AsyncIoState final : private Watcher {
                            WriteOptions& options) const;
   absl::Status StartOutput(OutputKind kind, std::string_view data,
                            const SocketAddress* target, IoCallback& callback,
-                           WriteOptions& options);
+                           WriteOptions& options,
+                           std::unique_ptr<SendLookup> lookup = nullptr);
+  absl::Status SendToName(std::string_view host, uint16_t port,
+                          std::string_view data, IoCallback& callback,
+                          WriteOptions& options);
+  void TargetIsKnown(OutputOperation& operation);
   void ActivateOutput();
   void Output();
   void OutputStream();
@@ -463,6 +477,8 @@ class AsyncIoState final : private Watcher {
   // Connecting; see connect_tcp.cc.
   void FinishConnect();
   void CompleteConnect(IoStatus status, Error error = Error());
+  // `handle` is connected, or else `error` says why there is none.
+  void RaceIsOver(Handle handle, Family family, Error error);
   void DropSocket();
   static void RunConnect(void* state);
 

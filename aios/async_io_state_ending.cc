@@ -133,6 +133,7 @@ void AsyncIoState::InterruptConnect(Ending& ending) {
     loop.CancelCompletion(std::exchange(extras.connect_ticket, kNoTicket));
   }
   ending.suppressed[0] = std::move(extras.connect_callback);
+  extras.race.reset();
   connecting_ = false;
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
     observer->OnEnd(&extras, OperationObserver::End::kAbort, IoStatus::kAborted,

@@ -11,8 +11,10 @@
 #include "aios/duration.h"
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
+#include "aios/name_service.h"
 #include "aios/operation_observer.h"
 #include "aios/output_queue.h"
+#include "aios/send_lookup.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -62,15 +64,65 @@ absl::Status AsyncIoState::SendMessageToAddress(const HostSpec& host,
                                                 WriteOptions options) {
   constexpr const char* kCall = "SendMessageToAddress";
   if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
-  absl::StatusOr<SocketAddress> target =
-      ResolveLiteral(loop()->kernel(), host, service);
-  if (!target.ok()) {
-    return absl::Status(
-        target.status().code(),
-        absl::StrCat(Refusal(kCall), target.status().message()));
+  auto refuse = [this](const absl::Status& why) {
+    return absl::Status(why.code(),
+                        absl::StrCat(Refusal(kCall), why.message()));
+  };
+  if (IsName(host)) {
+    absl::StatusOr<uint16_t> port =
+        loop()->names().Port(service, SocketType::kDatagram);
+    if (!port.ok()) return refuse(port.status());
+    return SendToName(host.text(), *port, data, callback, options);
   }
-  return SendMessageToAddress(*target, data, std::move(callback),
-                              std::move(options));
+  absl::StatusOr<SocketAddress> target =
+      ResolveAddress(*loop(), host, service, SocketType::kDatagram);
+  if (!target.ok()) return refuse(target.status());
+  return StartOutput(OutputKind::kSendToAddress, data, &*target, callback,
+                     options);
+}
+
+absl::Status AsyncIoState::SendToName(std::string_view host, uint16_t port,
+                                      std::string_view data,
+                                      IoCallback& callback,
+                                      WriteOptions& options) {
+  if (ipv6_ && !socket_ipv6_) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Refusal(OutputName(OutputKind::kSendToAddress)),
+        "names are looked up in IPv6, as `ipv6` says, but the socket is IPv4"));
+  }
+  NameService& names = loop()->names();
+  Family family = ipv6_ ? Family::kIpv6 : Family::kIpv4;
+  const Answer* known = names.Known(host, family);
+  if (known != nullptr && known->error.ok()) [[likely]] {
+    SocketAddress target(known->destinations.front().ip, port);
+    return StartOutput(OutputKind::kSendToAddress, data, &target, callback,
+                       options);
+  }
+  // Nobody is asked for the sake of an operation that is refused.
+  absl::Status status =
+      CheckOutput(OutputKind::kSendToAddress, data, callback, options);
+  if (!status.ok()) return status;
+  auto lookup = std::make_unique<SendLookup>(host, port);
+  if (known != nullptr) {
+    lookup->Fail(known->error);
+  } else if (status = lookup->Ask(names, family); !status.ok()) {
+    return absl::Status(
+        status.code(),
+        absl::StrCat(Refusal(OutputName(OutputKind::kSendToAddress)),
+                     status.message()));
+  }
+  return StartOutput(OutputKind::kSendToAddress, data, nullptr, callback,
+                     options, std::move(lookup));
+}
+
+void AsyncIoState::TargetIsKnown(OutputOperation& operation) {
+  if (socket_ipv6_) {
+    operation.target = SocketAddress(operation.target.ip().ToIpv4Mapped(),
+                                     operation.target.port());
+  }
+  if (&operation == output_active_ && !output_blocked_) {
+    loop()->FlushLater(*this);
+  }
 }
 
 absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
@@ -129,7 +181,8 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
 absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
                                        const SocketAddress* target,
                                        IoCallback& callback,
-                                       WriteOptions& options) {
+                                       WriteOptions& options,
+                                       std::unique_ptr<SendLookup> lookup) {
   absl::Status status = CheckOutput(kind, data, callback, options);
   SocketAddress mapped;
   if (status.ok() && target != nullptr) {
@@ -156,6 +209,10 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
   operation->callback = std::move(callback);
   operation->error_callback = std::move(options.error_callback);
   if (target != nullptr) operation->target = mapped;
+  if (lookup != nullptr) [[unlikely]] {
+    lookup->set_operation(operation);
+    operation->lookup = std::move(lookup);
+  }
   operation->kind = kind;
   operation->ticket = kNoTicket;
   if (options.timeout.has_value()) {
@@ -256,6 +313,20 @@ void AsyncIoState::OutputDatagrams() {
   bool blocked = false;
   for (size_t sent = 0;
        output_active_ != nullptr && !blocked && sent < kOperationsPerTurnMax;) {
+    if (output_active_->lookup != nullptr) [[unlikely]] {
+      const TargetLookup& lookup = *output_active_->lookup;
+      if (lookup.pending()) {
+        // Those behind it wait, too: the order is that of the calls.
+        SetBlocked(false);
+        return;
+      }
+      if (!lookup.found()) {
+        CompleteOutput(IoStatus::kError, lookup.error());
+        if (output_active_ != nullptr) ActivateOutput();
+        ++sent;
+        continue;
+      }
+    }
     auto datagram = [](const OutputOperation& operation) {
       return OutgoingDatagram{{operation.data, operation.size},
                               operation.kind == OutputKind::kSendToAddress
@@ -270,7 +341,8 @@ void AsyncIoState::OutputDatagrams() {
       std::array<OutgoingDatagram, kGatherMax> batch;
       size_t length = 0;
       for (OutputOperation* operation = output_active_;
-           operation != nullptr && length != kGatherMax;
+           operation != nullptr && length != kGatherMax &&
+           (operation->lookup == nullptr || operation->lookup->found());
            operation = operation->next) {
         batch[length++] = datagram(*operation);
       }
@@ -304,6 +376,9 @@ void AsyncIoState::SetBlocked(bool blocked) {
 
 void AsyncIoState::CompleteOutput(IoStatus status, Error error) {
   OutputOperation* operation = output_active_;
+  if (operation->lookup != nullptr) [[unlikely]] {
+    operation->lookup->End(status);
+  }
   operation->status = status;
   operation->error = error;
   write_status_ = status;
@@ -362,6 +437,10 @@ void AsyncIoState::RunOutput(void* object) {
   if (operation->error_callback) [[unlikely]] {
     unused = std::move(operation->error_callback);
     if (result.status == IoStatus::kError) std::swap(callback, unused);
+  }
+  std::unique_ptr<TargetLookup> lookup = std::move(operation->lookup);
+  if (lookup != nullptr) [[unlikely]] {
+    result.detail = lookup->detail();
   }
   state.loop()->output_operations().Give(state.PopOutput());
   state.Invoke(callback, unused, result);

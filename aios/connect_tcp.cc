@@ -1,12 +1,14 @@
 #include "aios/connect_tcp.h"
 
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
+#include "aios/name_service.h"
 #include "aios/operation_observer.h"
 #include "aios/state_extras.h"
 
@@ -32,10 +34,37 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
       options.write_timeout < absl::ZeroDuration()) {
     return refuse(absl::InvalidArgumentError("a timeout is negative"));
   }
-  absl::StatusOr<SocketAddress> target = ResolveLiteral(kernel, host, service);
+  EventLoop& loop = StateFactory::Loop(collection);
+  loop.Enter();
+  if (IsName(host)) {
+    absl::StatusOr<uint16_t> port =
+        loop.names().Port(service, SocketType::kStream);
+    if (!port.ok()) return refuse(port.status());
+    ConnectPlan plan = {.name = std::string(host.text()),
+                        .port = *port,
+                        .nodelay = options.nodelay,
+                        .keepalive = options.keepalive};
+    absl::Status status =
+        PlanLocalEnd(loop, options.local_address, options.local_port, plan);
+    if (!status.ok()) return refuse(status);
+    absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
+        StateFactory::ConnectByName(collection, "ConnectTcp", std::move(plan),
+                                    ToNanoseconds(options.connect_timeout),
+                                    std::move(callback),
+                                    {.read_timeout = options.read_timeout,
+                                     .write_timeout = options.write_timeout,
+                                     .user_info = std::move(options.user_info),
+                                     .name = options.name,
+                                     .queue_output = options.queue_output});
+    if (!state.ok()) return refuse(state.status());
+    return state;
+  }
+  absl::StatusOr<SocketAddress> target =
+      ResolveAddress(loop, host, service, SocketType::kStream);
   if (!target.ok()) return refuse(target.status());
-  absl::StatusOr<std::optional<SocketAddress>> local = ResolveLocalEnd(
-      kernel, options.local_address, options.local_port, target->family());
+  absl::StatusOr<std::optional<SocketAddress>> local =
+      ResolveLocalEnd(loop, options.local_address, options.local_port,
+                      SocketType::kStream, target->family());
   if (!local.ok()) return refuse(local.status());
 
   Handle handle = kNoHandle;
@@ -79,7 +108,65 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
   }
 }
 
+absl::StatusOr<std::unique_ptr<AsyncIoState>> StateFactory::ConnectByName(
+    WaitStateCollection& collection, const char* call, ConnectPlan plan,
+    Nanoseconds timeout, IoCallback callback,
+    CreateAsyncIoStateOptions options) {
+  std::unique_ptr<AsyncIoState> state =
+      Make(collection, kNoHandle, /*socket_ipv6=*/false, std::move(options));
+  StateExtras& extras = state->Extras();
+  extras.race = std::make_unique<ConnectRace>(*state, std::move(plan));
+  extras.connect_callback = std::move(callback);
+  state->connecting_ = true;
+  OperationObserver* observer = state->loop()->observer();
+  if (observer != nullptr) observer->OnStart(&extras, state.get(), call);
+  state->SetDeadline(AsyncIoState::kWriteDeadline, timeout);
+  absl::Status status = extras.race->Start(*state->loop());
+  if (!status.ok()) return status;
+  return state;
+}
+
+absl::Status PlanLocalEnd(EventLoop& loop,
+                          const std::optional<HostSpec>& address,
+                          const std::optional<Service>& port,
+                          ConnectPlan& plan) {
+  absl::Status failed;
+  for (Family family : {Family::kIpv6, Family::kIpv4}) {
+    size_t index = static_cast<size_t>(family);
+    if (!plan.wanted[index]) continue;
+    absl::StatusOr<std::optional<SocketAddress>> local =
+        ResolveLocalEnd(loop, address, port, plan.type, family);
+    if (local.ok() && local->has_value() && (*local)->ip().is_ipv4_mapped() &&
+        family == Family::kIpv6) {
+      local = absl::InvalidArgumentError(
+          "the local address is IPv4, and IPv6 is asked for");
+    }
+    if (local.ok()) {
+      plan.local[index] = *local;
+    } else {
+      plan.wanted[index] = false;
+      failed = local.status();
+    }
+  }
+  return plan.wanted[0] || plan.wanted[1] ? absl::OkStatus() : failed;
+}
+
+void AsyncIoState::RaceIsOver(Handle handle, Family family, Error error) {
+  if (handle == kNoHandle) {
+    CompleteConnect(IoStatus::kError, error);
+    return;
+  }
+  loop()->Attach(*this, handle);
+  ipv6_ = family == Family::kIpv6;
+  socket_ipv6_ = ipv6_;
+  CompleteConnect(IoStatus::kOk);
+}
+
 void AsyncIoState::FinishConnect() {
+  if (extras_->race != nullptr) {
+    extras_->race->LookAgain();
+    return;
+  }
   Kernel& kernel = loop()->kernel();
   if (Error error = kernel.TakeError(handle()); !error.ok()) {
     CompleteConnect(IoStatus::kError, error);
@@ -93,6 +180,12 @@ void AsyncIoState::FinishConnect() {
 void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
   EventLoop& loop = *this->loop();
   if (extras_->connect_ticket != kNoTicket) return;
+  if (extras_->race != nullptr) {
+    if (status != IoStatus::kOk) {
+      extras_->connect_detail = extras_->race->Describe();
+    }
+    extras_->race->Stop();
+  }
   ClearDeadline(kWriteDeadline);
   extras_->connect_result.status = status;
   extras_->connect_result.error = error;
@@ -124,6 +217,9 @@ void AsyncIoState::RunConnect(void* object) {
   IoCallback callback = std::move(state.extras_->connect_callback);
   IoCallback unused;
   IoResult result = state.extras_->connect_result;
+  state.extras_->race.reset();
+  std::string detail = std::move(state.extras_->connect_detail);
+  result.detail = detail;
   if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
     observer->OnEnd(state.extras_.get(), OperationObserver::End::kCallback,
                     result.status, 0);

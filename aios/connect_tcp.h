@@ -23,7 +23,9 @@ struct ConnectTcpOptions {
   std::any user_info = {};
   // Within which the connection must be made. Zero: InvalidArgument.
   absl::Duration connect_timeout = absl::InfiniteDuration();
-  // The local end, when given; a literal address.
+  // The local end, when given: an address, or a name that is known without
+  // asking a name server (docs/names.md), such as "localhost". With a host name
+  // to connect to, only its addresses of the same family are tried.
   std::optional<HostSpec> local_address = {};
   std::optional<Service> local_port = {};
   bool keepalive = false;
@@ -36,9 +38,18 @@ struct ConnectTcpOptions {
 // called once: with `kOk`, `kTimeout`, or `kError` and the reason. Operations
 // can be started from then on, if it succeeded; until then they are refused. An
 // `Abort` in any direction cancels the connect. After a failure the state has
-// no socket any more and is only good for closing. `host` must be a literal
-// address for now. Errors of the call: InvalidArgument for a malformed host,
-// service or option; what the socket says comes to the callback. Lisp:
+// no socket any more and is only good for closing.
+//
+// A host name is looked up in IPv6 and IPv4, and its addresses are tried one
+// after the other, 250 ms apart or as soon as one has failed, until one is
+// connected (RFC 8305, "Happy Eyeballs"); the others are closed. The timeout
+// counts the lookup and all attempts. When none is connected the error is that
+// of the last attempt, or of the lookup when there was none, and
+// `IoResult::detail` names every address and what was wrong with it.
+//
+// Errors of the call: InvalidArgument for a malformed host, service or option,
+// NotFound for a service that does not exist, ResourceExhausted when too many
+// lookups wait; what the socket or the lookup says comes to the callback. Lisp:
 // `create-async-io-state-and-connected-tcp-socket`.
 absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
     WaitStateCollection& collection, const HostSpec& host,

@@ -158,6 +158,16 @@ SpecKind KindOf(const Service& service) {
                                                          : SpecKind::kMalformed;
 }
 
+bool IsName(const HostSpec& host) {
+  return !host.is_address() && !IsMeantAsAddress(host.text()) &&
+         WrongWithHostName(host.text()) == nullptr;
+}
+
+bool IsName(const Service& service) {
+  return !service.is_port() && !AllDigits(service.text()) &&
+         WrongWithServiceName(service.text()) == nullptr;
+}
+
 absl::StatusOr<IpAddress> LiteralIpAddress(
     const HostSpec& host, IpAddress::InterfaceIndexFunction interface_index) {
   if (host.is_address()) return host.address();
@@ -171,7 +181,7 @@ absl::StatusOr<IpAddress> LiteralIpAddress(
   if (wrong != nullptr) return Malformed("host", host.ToString(), wrong);
   return absl::UnimplementedError(
       "host name " + host.ToString() +
-      " cannot be resolved yet: use a literal IP address");
+      " has to be looked up: a literal IP address is wanted");
 }
 
 absl::StatusOr<uint16_t> LiteralPort(const Service& service) {
@@ -192,7 +202,8 @@ absl::StatusOr<uint16_t> LiteralPort(const Service& service) {
   const char* wrong = WrongWithServiceName(service.text());
   if (wrong != nullptr) return Malformed("service", service.ToString(), wrong);
   return absl::UnimplementedError("service name " + service.ToString() +
-                                  " cannot be resolved yet: use a port number");
+                                  " has to be looked up: a port number is "
+                                  "wanted");
 }
 
 absl::StatusOr<SocketAddress> LiteralSocketAddress(

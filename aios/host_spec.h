@@ -116,6 +116,10 @@ SpecKind KindOf(const HostSpec& host);
 // among them.
 SpecKind KindOf(const Service& service);
 
+// Whether there is a name to look up; quicker than `KindOf`.
+bool IsName(const HostSpec& host);
+bool IsName(const Service& service);
+
 // The address or port that is given literally. Errors: InvalidArgument for what
 // is malformed, and for a zone that `interface_index` does not know;
 // Unimplemented for a name, which needs a lookup. (Not FailedPrecondition,

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "aios/address.h"
 #include "aios/async_io_state.h"
+#include "aios/event_loop.h"
 #include "aios/host_spec.h"
 #include "aios/kernel.h"
 
@@ -18,16 +19,28 @@ absl::StatusOr<SocketAddress> ResolveLiteral(Kernel& kernel,
                                              const HostSpec& host,
                                              const Service& service);
 
+// The same, but the service may have a name.
+absl::StatusOr<SocketAddress> ResolveAddress(EventLoop& loop,
+                                             const HostSpec& host,
+                                             const Service& service,
+                                             SocketType type);
+
+// The address that `host` is, or that is known of its name without asking a
+// server: FailedPrecondition when nothing is known, NotFound when it is known
+// that there is none in `family`.
+absl::StatusOr<IpAddress> ResolveKnown(EventLoop& loop, const HostSpec& host,
+                                       Family family);
+
 // Where to bind: any address, or any port, in place of what is not given;
 // nothing when neither is. InvalidArgument when the address is not of `family`
-// (one of IPv4 is made a mapped one).
+// (one of IPv4 is made a mapped one). Of names, what is known.
 absl::StatusOr<std::optional<SocketAddress>> ResolveLocalEnd(
-    Kernel& kernel, const std::optional<HostSpec>& address,
-    const std::optional<Service>& port, Family family);
+    EventLoop& loop, const std::optional<HostSpec>& address,
+    const std::optional<Service>& port, SocketType type, Family family);
 
 // The family of a socket: as `ipv6` says, or that of `address`, or IPv4.
 // Malformed addresses are left to `ResolveLocalEnd`.
-Family FamilyFor(Kernel& kernel, Ipv6 ipv6,
+Family FamilyFor(EventLoop& loop, Ipv6 ipv6,
                  const std::optional<HostSpec>& address);
 
 // Opens a socket that serves IPv6 only or both families, as `ipv6` says.

@@ -19,6 +19,9 @@ OutputOperation* OutputOperationPool::Take() {
 }
 
 void OutputOperationPool::Give(OutputOperation* operation) {
+  if (operation->lookup != nullptr) [[unlikely]] {
+    operation->lookup.reset();
+  }
   if (kept_count_ >= kKeptMax) {
     delete operation;
     return;

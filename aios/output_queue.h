@@ -5,7 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <memory>
+#include <string>
 
 #include "aios/address.h"
 #include "aios/error.h"
@@ -16,6 +17,27 @@
 namespace aios {
 
 enum class OutputKind : uint8_t { kWriteBuffer, kSendMessage, kSendToAddress };
+
+// The lookup of the name that a datagram goes to.
+class TargetLookup {
+ public:
+  virtual ~TargetLookup() = default;
+
+  // The target is not known yet; or it never will be, and why.
+  bool pending() const { return pending_; }
+  Error error() const { return error_; }
+  bool found() const { return !pending_ && error_.ok(); }
+  // As `IoResult::detail`.
+  const std::string& detail() const { return detail_; }
+
+  // The operation has ended: nobody waits for the answer any more.
+  virtual void End(IoStatus status) = 0;
+
+ protected:
+  bool pending_ = false;
+  Error error_;
+  std::string detail_;
+};
 
 // One `WriteBuffer`, `SendMessage` or `SendMessageToAddress`.
 struct OutputOperation {
@@ -30,6 +52,8 @@ struct OutputOperation {
   IoCallback callback;
   IoCallback error_callback;
   SocketAddress target;
+  // Null unless the target was given by a name that had to be looked up.
+  std::unique_ptr<TargetLookup> lookup;
   // The outcome, from when it is known; `ticket` is set then.
   Error error;
   IoStatus status = IoStatus::kOk;

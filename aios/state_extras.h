@@ -13,6 +13,7 @@
 #include "absl/functional/any_invocable.h"
 #include "aios/address.h"
 #include "aios/async_io_state.h"
+#include "aios/connect_race.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
 #include "aios/ticket_queue.h"
@@ -56,6 +57,9 @@ struct StateExtras {
 
   // While connecting. The ticket is set when the outcome is known.
   IoCallback connect_callback;
+  // Null unless it connects to a name.
+  std::unique_ptr<ConnectRace> race;
+  std::string connect_detail;
   Ticket connect_ticket = kNoTicket;
   IoResult connect_result;
 
@@ -77,7 +81,21 @@ struct StateFactory {
   // says why.
   static void Connect(AsyncIoState& state, const SocketAddress& target,
                       Nanoseconds timeout, IoCallback callback, Error error);
+
+  // Makes a state that connects to a name; it has no socket yet. `call` is the
+  // function of the user. ResourceExhausted when too many lookups wait.
+  static absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectByName(
+      WaitStateCollection& collection, const char* call, ConnectPlan plan,
+      Nanoseconds timeout, IoCallback callback,
+      CreateAsyncIoStateOptions options);
 };
+
+// Binds the sockets of `plan`, as far as the local end is given, and drops the
+// families that it rules out.
+absl::Status PlanLocalEnd(EventLoop& loop,
+                          const std::optional<HostSpec>& address,
+                          const std::optional<Service>& port,
+                          ConnectPlan& plan);
 
 }  // namespace aios
 

@@ -4,7 +4,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "aios/duration.h"
 #include "aios/local_end.h"
+#include "aios/name_service.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -15,13 +17,15 @@ namespace {
 absl::StatusOr<std::unique_ptr<AsyncIoState>> MakeUdp(
     WaitStateCollection& collection, Family family, const SocketAddress* target,
     UdpOptions& options) {
-  Kernel& kernel = collection.kernel();
+  EventLoop& loop = StateFactory::Loop(collection);
+  Kernel& kernel = loop.kernel();
   if (options.read_timeout < absl::ZeroDuration() ||
       options.write_timeout < absl::ZeroDuration()) {
     return absl::InvalidArgumentError("a timeout is negative");
   }
-  absl::StatusOr<std::optional<SocketAddress>> local = ResolveLocalEnd(
-      kernel, options.local_address, options.local_port, family);
+  absl::StatusOr<std::optional<SocketAddress>> local =
+      ResolveLocalEnd(loop, options.local_address, options.local_port,
+                      SocketType::kDatagram, family);
   if (!local.ok()) return local.status();
   Handle handle = kNoHandle;
   Error error =
@@ -51,6 +55,27 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> MakeUdp(
        .queue_output = options.queue_output});
 }
 
+absl::Status WrongFamily(const SocketAddress& target) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      target.ToString(), " is not of the family that `ipv6` asks for"));
+}
+
+// What both kinds of `ConnectUdp` refuse.
+absl::Status CheckConnect(const UdpOptions& options) {
+  if (options.ipv6 == Ipv6::kBoth) {
+    return absl::InvalidArgumentError(
+        "a connected socket has one peer; give Ipv6::kNo, kYes or kAny");
+  }
+  if (!(options.connect_timeout > absl::ZeroDuration())) {
+    return absl::InvalidArgumentError("connect_timeout is not positive");
+  }
+  if (options.read_timeout < absl::ZeroDuration() ||
+      options.write_timeout < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("a timeout is negative");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Refusal(const char* call, const std::string& name,
                      const absl::Status& why) {
   return absl::Status(why.code(), absl::StrCat(call, " \"", name,
@@ -62,8 +87,8 @@ absl::Status Refusal(const char* call, const std::string& name,
 absl::StatusOr<std::unique_ptr<AsyncIoState>> OpenUdp(
     WaitStateCollection& collection, UdpOptions options) {
   std::string name = options.name;
-  Family family =
-      FamilyFor(collection.kernel(), options.ipv6, options.local_address);
+  Family family = FamilyFor(StateFactory::Loop(collection), options.ipv6,
+                            options.local_address);
   absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
       MakeUdp(collection, family, nullptr, options);
   if (!state.ok()) return Refusal("OpenUdp", name, state.status());
@@ -75,23 +100,69 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
     const Service& service, UdpOptions options) {
   std::string name = options.name;
   auto make = [&]() -> absl::StatusOr<std::unique_ptr<AsyncIoState>> {
-    if (options.ipv6 == Ipv6::kBoth) {
-      return absl::InvalidArgumentError(
-          "a connected socket has one peer; give Ipv6::kNo, kYes or kAny");
+    if (absl::Status status = CheckConnect(options); !status.ok()) {
+      return status;
     }
-    absl::StatusOr<SocketAddress> target =
-        ResolveLiteral(collection.kernel(), host, service);
-    if (!target.ok()) return target.status();
-    Family family = options.ipv6 == Ipv6::kAny
-                        ? target->family()
-                        : FamilyFor(collection.kernel(), options.ipv6, {});
-    if (family != target->family()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(target->ToString(),
-                       " is not of the family that `ipv6` "
-                       "asks for"));
+    EventLoop& loop = StateFactory::Loop(collection);
+    Family family = FamilyFor(loop, options.ipv6, host);
+    absl::StatusOr<IpAddress> ip = ResolveKnown(loop, host, family);
+    if (!ip.ok()) return ip.status();
+    absl::StatusOr<uint16_t> port =
+        loop.names().Port(service, SocketType::kDatagram);
+    if (!port.ok()) return port.status();
+    SocketAddress target(*ip, *port);
+    if (family != target.family()) {
+      return WrongFamily(target);
     }
-    return MakeUdp(collection, family, &*target, options);
+    return MakeUdp(collection, family, &target, options);
+  };
+  absl::StatusOr<std::unique_ptr<AsyncIoState>> state = make();
+  if (!state.ok()) return Refusal("ConnectUdp", name, state.status());
+  return state;
+}
+
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
+    WaitStateCollection& collection, const HostSpec& host,
+    const Service& service, IoCallback callback, UdpOptions options) {
+  std::string name = options.name;
+  auto make = [&]() -> absl::StatusOr<std::unique_ptr<AsyncIoState>> {
+    if (!callback) return absl::InvalidArgumentError("the callback is empty");
+    if (absl::Status status = CheckConnect(options); !status.ok()) {
+      return status;
+    }
+    EventLoop& loop = StateFactory::Loop(collection);
+    loop.Enter();
+    absl::StatusOr<uint16_t> port =
+        loop.names().Port(service, SocketType::kDatagram);
+    if (!port.ok()) return port.status();
+    ConnectPlan plan = {.type = SocketType::kDatagram, .port = *port};
+    plan.wanted[static_cast<size_t>(Family::kIpv4)] =
+        options.ipv6 != Ipv6::kYes;
+    plan.wanted[static_cast<size_t>(Family::kIpv6)] = options.ipv6 != Ipv6::kNo;
+    if (IsName(host)) {
+      plan.name = host.text();
+    } else {
+      absl::StatusOr<IpAddress> ip = ResolveKnown(loop, host, Family::kIpv4);
+      if (!ip.ok()) return ip.status();
+      if (!plan.wanted[static_cast<size_t>(ip->family())]) {
+        return WrongFamily(SocketAddress(*ip, *port));
+      }
+      plan.address = *ip;
+    }
+    if (absl::Status status =
+            PlanLocalEnd(loop, options.local_address, options.local_port, plan);
+        !status.ok()) {
+      return status;
+    }
+    return StateFactory::ConnectByName(
+        collection, "ConnectUdp", std::move(plan),
+        ToNanoseconds(options.connect_timeout), std::move(callback),
+        {.read_timeout = options.read_timeout,
+         .write_timeout = options.write_timeout,
+         .user_info = std::move(options.user_info),
+         .udp = Udp::kConnected,
+         .name = std::move(options.name),
+         .queue_output = options.queue_output});
   };
   absl::StatusOr<std::unique_ptr<AsyncIoState>> state = make();
   if (!state.ok()) return Refusal("ConnectUdp", name, state.status());

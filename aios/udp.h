@@ -26,7 +26,11 @@ struct UdpOptions {
   absl::Duration read_timeout = absl::InfiniteDuration();
   absl::Duration write_timeout = absl::InfiniteDuration();
   std::any user_info = {};
-  // The local end; bound when either is given. Literal addresses.
+  // Within which `ConnectUdp` must have looked a name up. Not positive:
+  // InvalidArgument.
+  absl::Duration connect_timeout = absl::InfiniteDuration();
+  // The local end; bound when either is given. An address, or a name that is
+  // known without asking a name server (docs/names.md).
   std::optional<HostSpec> local_address = {};
   std::optional<Service> local_port = {};
 };
@@ -41,12 +45,21 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> OpenUdp(
     WaitStateCollection& collection, UdpOptions options = {});
 
 // Makes a UDP socket whose peer is fixed: `SendMessage` sends there, and only
-// what comes from there is received. `host` must be a literal address for now.
-// Errors: as `OpenUdp`.
+// what comes from there is received. `host` is an address, or a name that is
+// known without asking a name server (docs/names.md): FailedPrecondition for
+// other names. Errors: as `OpenUdp`.
 // Lisp: `create-async-io-state-and-connected-udp-socket`.
 absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
     WaitStateCollection& collection, const HostSpec& host,
     const Service& service, UdpOptions options = {});
+
+// The same for any name: returns a new state at once, looks the name up in the
+// background and connects to the best address to which there is a way.
+// `callback` is called once, as that of `ConnectTcp`; until then operations are
+// refused.
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
+    WaitStateCollection& collection, const HostSpec& host,
+    const Service& service, IoCallback callback, UdpOptions options = {});
 
 }  // namespace aios
 

@@ -147,12 +147,12 @@ TEST(HostSpecTest, NamesCannotBeResolvedYet) {
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
     EXPECT_THAT(Message(status),
                 AllOf(StartsWith("host name " + HostSpec(name).ToString()),
-                      HasSubstr("cannot be resolved yet: use a literal IP")));
+                      HasSubstr("has to be looked up: a literal IP")));
   }
   EXPECT_EQ(
       Message(LiteralIpAddress("example.com", InterfaceIndex).status()),
-      "host name \"example.com\" cannot be resolved yet: use a literal IP "
-      "address");
+      "host name \"example.com\" has to be looked up: a literal IP address is "
+      "wanted");
 }
 
 TEST(HostSpecTest, RefusesMalformedHostsAndSaysWhy) {
@@ -260,7 +260,7 @@ TEST(ServiceTest, PortsNeedNoLookup) {
   }
 }
 
-TEST(ServiceTest, NamesCannotBeResolvedYet) {
+TEST(ServiceTest, NamesAreNoPorts) {
   const std::string kNames[] = {
       "http", "domain-s", "z3950", "3com-tsmux",  "whois++",
       "a",    "80x",      "0x50",  "azAZ09+-._*", std::string(63, 'a')};
@@ -270,8 +270,8 @@ TEST(ServiceTest, NamesCannotBeResolvedYet) {
     const absl::Status status = LiteralPort(name).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
     EXPECT_EQ(Message(status), "service name \"" + name +
-                                   "\" cannot be resolved yet: use a port "
-                                   "number");
+                                   "\" has to be looked up: a port number is "
+                                   "wanted");
   }
 }
 

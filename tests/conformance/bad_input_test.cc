@@ -578,55 +578,6 @@ TEST_P(BadInputTest, OperationsOnAStreamThatWasNeverConnected) {
 
 // ---- Hosts and services.
 
-TEST_P(BadInputTest, NamesThatCannotBeResolvedYet) {
-  std::unique_ptr<AsyncIoState> udp = MakeUdp(Family::kIpv4, "mapless");
-  auto expect = [](const absl::Status& status, std::string call,
-                   std::string name) {
-    EXPECT_TRUE(IsRefusal(status, absl::StatusCode::kUnimplemented,
-                          {call, "mapless", name}));
-  };
-  Recorder none(*this, "none");
-  auto ignore = [](AcceptingHandle&, std::unique_ptr<AsyncIoState>) {};
-  for (std::string name : {"localhost", "www.example.com", "x"}) {
-    expect(
-        ConnectTcp(collection(), name, 80, none.Callback(), {.name = "mapless"})
-            .status(),
-        "ConnectTcp", name);
-    expect(ConnectUdp(collection(), name, 80, {.name = "mapless"}).status(),
-           "ConnectUdp", name);
-    expect(udp->SendMessageToAddress(name, 80, "x", none.Callback()),
-           "SendMessageToAddress", name);
-    expect(OpenUdp(collection(),
-                   {.name = "mapless", .local_address = HostSpec(name)})
-               .status(),
-           "OpenUdp", name);
-    expect(ConnectTcp(collection(), IpAddress(), 80, none.Callback(),
-                      {.local_address = HostSpec(name), .name = "mapless"})
-               .status(),
-           "ConnectTcp", name);
-    expect(AcceptTcpConnections(
-               collection(), 0, ignore,
-               {.address = HostSpec(name), .handle_name = "mapless"})
-               .status(),
-           "AcceptTcpConnections", name);
-  }
-  for (std::string service : {"http", "domain"}) {
-    expect(ConnectTcp(collection(), IpAddress(), service, none.Callback(),
-                      {.name = "mapless"})
-               .status(),
-           "ConnectTcp", service);
-    expect(
-        udp->SendMessageToAddress(IpAddress(), service, "x", none.Callback()),
-        "SendMessageToAddress", service);
-    expect(AcceptTcpConnections(collection(), service, ignore,
-                                {.handle_name = "mapless"})
-               .status(),
-           "AcceptTcpConnections", service);
-  }
-  EXPECT_EQ(collection().size(), 1u);
-  EXPECT_EQ(none.callbacks_alive(), 0);
-}
-
 TEST_P(BadInputTest, MalformedAddresses) {
   std::unique_ptr<AsyncIoState> udp = MakeUdp(Family::kIpv4, "lost");
   Recorder none(*this, "none");

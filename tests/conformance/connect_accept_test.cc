@@ -208,19 +208,6 @@ TEST_P(ConnectAcceptTest, Line33_ConnectTimesOut) {
   }
 }
 
-TEST_P(ConnectAcceptTest, Line33_NamesAreRefusedClearlyUntilTheyAreResolved) {
-  // With c-ares this becomes one callback with the failure.
-  Recorder connect(*this, "connect");
-  EXPECT_TRUE(IsRefusal(ConnectTcp(collection(), "host.example", 80,
-                                   connect.Callback(), {.name = "dreamer"}),
-                        absl::StatusCode::kUnimplemented,
-                        {"ConnectTcp", "dreamer", "host.example"}));
-  RunFor(absl::Milliseconds(1));
-  EXPECT_FALSE(connect.called());
-  EXPECT_EQ(connect.callbacks_alive(), 0);
-  EXPECT_EQ(collection().size(), 0u);
-}
-
 TEST_P(ConnectAcceptTest, ConnectTimeoutDoesNotOutliveTheConnect) {
   std::unique_ptr<TcpListenerPeer> listener = world().Listen(Family::kIpv4);
   Recorder connect(*this, "connect");

@@ -4,8 +4,14 @@
 #ifndef AIOS_TESTS_NAMES_NAMES_TEST_H_
 #define AIOS_TESTS_NAMES_NAMES_TEST_H_
 
+#include <cerrno>
+#include <cstddef>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -14,23 +20,40 @@
 #include "aios/resolver.h"
 #include "tests/conformance/conformance_test.h"
 #include "tests/names/dns_peer.h"
+#include "tests/support/kernel_decorator.h"
 
 namespace aios::test {
 
+// A kernel whose files are those of the test.
+class FilesKernel final : public KernelDecorator {
+ public:
+  using KernelDecorator::KernelDecorator;
+
+  Error ReadFile(std::string_view path, size_t size_max,
+                 std::string* text) override {
+    ++reads;
+    auto found = files.find(path);
+    if (found == files.end()) return Error(ENOENT);
+    if (found->second.size() > size_max) return Error(EFBIG);
+    *text = found->second;
+    return Error();
+  }
+
+  std::map<std::string, std::string, std::less<>> files;
+  int reads = 0;
+};
+
 class NamesTest : public ConformanceTest {
  protected:
-  NamesTest() : server_(world(), Family::kIpv4) { Configure(Options()); }
-
-  // That no test depends on the files of its machine.
-  ResolverOptions Options() {
-    return {.servers = {{server_.address()}},
-            .search_domains = std::vector<std::string>(),
-            .resolv_conf = "",
-            .hosts_file = "",
-            .services_file = ""};
+  NamesTest() : files_(kernel()), server_(world(), Family::kIpv4) {
+    Configure(Options());
   }
-  void Configure(ResolverOptions options, Kernel* kernel = nullptr) {
-    RemakeCollection({.resolver = std::move(options)}, kernel);
+  // Before the files are gone.
+  ~NamesTest() override { DestroyCollection(); }
+
+  ResolverOptions Options() { return {.servers = {{server_.address()}}}; }
+  void Configure(ResolverOptions options) {
+    RemakeCollection({.resolver = std::move(options)}, &files_);
   }
 
   // Takes turns, and lets the server answer, until `condition` holds.
@@ -84,6 +107,7 @@ class NamesTest : public ConformanceTest {
     return looked;
   }
 
+  FilesKernel files_;
   DnsPeer server_;
 };
 
