@@ -32,13 +32,10 @@
 #endif
 #endif
 
-// NetBSD has the flags but calls this paccept; it takes the plain path.
+// It takes the same flags, but not every system that has these has it; and as
+// no macro comes with it, the compiler is asked whether it is declared.
 #ifndef AIOS_HAS_ACCEPT4
-#if AIOS_HAS_SOCKET_FLAGS && !defined(__NetBSD__)
-#define AIOS_HAS_ACCEPT4 1
-#else
-#define AIOS_HAS_ACCEPT4 0
-#endif
+#define AIOS_HAS_ACCEPT4 AIOS_HAS_SOCKET_FLAGS
 #endif
 
 // MSG_WAITFORONE came to every system together with sendmmsg and recvmmsg.
@@ -51,7 +48,8 @@
 #endif
 
 // Whether MSG_DONTWAIT makes one call nonblocking, sends included. No header
-// tells: NetBSD and macOS define it and let a send block all the same.
+// tells, so only where it is known: NetBSD and macOS define it and let a send
+// block all the same.
 #ifndef AIOS_DONTWAIT_WORKS
 #if defined(__linux__)
 #define AIOS_DONTWAIT_WORKS 1
@@ -115,6 +113,17 @@ Transfer TransferOf(ssize_t result) {
   return {.count = static_cast<size_t>(result)};
 }
 
+// Of a send on a stream.
+Transfer SentOf(ssize_t result) {
+  Transfer transfer = TransferOf(result);
+  // macOS may say so while a connection that the peer has reset is going away;
+  // a moment later it would be EPIPE.
+  if (transfer.error.code() == EPROTOTYPE) [[unlikely]] {
+    transfer.error = Error(EPIPE);
+  }
+  return transfer;
+}
+
 // Sets or clears a flag of `F_GETFL` with as few calls as it takes.
 Error SetNonblocking(Handle handle, bool nonblocking, bool* was = nullptr) {
   int flags = fcntl(handle, F_GETFL);
@@ -151,6 +160,22 @@ void PreventSignals([[maybe_unused]] Handle handle) {
     return error;
   }
   return Error();
+}
+
+// `is_prepared`: `PrepareNew` has nothing to do. A template, for only there is
+// a name that is not declared no mistake.
+template <typename Int>
+Int AcceptOne(Int listener, bool* is_prepared) {
+#if AIOS_HAS_ACCEPT4
+  if constexpr (requires { accept4(listener, nullptr, nullptr, 0); }) {
+    constexpr int kFlags =
+        SOCK_CLOEXEC | (AIOS_DONTWAIT_WORKS ? 0 : SOCK_NONBLOCK);
+    *is_prepared = true;
+    return accept4(listener, nullptr, nullptr, kFlags);
+  }
+#endif
+  *is_prepared = false;
+  return accept(listener, nullptr, nullptr);
 }
 
 Error GetIntOption(Handle handle, int level, int name, int* value) {
@@ -420,20 +445,15 @@ Error PosixKernel::TakeError(Handle handle) {
 
 Error PosixKernel::Accept(Handle listener, Handle* connection) {
   for (;;) {
-#if AIOS_HAS_ACCEPT4
-    constexpr int kFlags =
-        SOCK_CLOEXEC | (AIOS_DONTWAIT_WORKS ? 0 : SOCK_NONBLOCK);
-    int fd = accept4(listener, nullptr, nullptr, kFlags);
-#else
-    int fd = accept(listener, nullptr, nullptr);
-#endif
+    bool is_prepared = false;
+    int fd = AcceptOne(listener, &is_prepared);
     if (fd < 0) [[unlikely]] {
       if (errno == EINTR || IsLostConnection(errno)) continue;
       return LastError();
     }
-#if !AIOS_HAS_ACCEPT4
-    if (Error error = PrepareNew(fd); !error.ok()) return error;
-#endif
+    if (!is_prepared) {
+      if (Error error = PrepareNew(fd); !error.ok()) return error;
+    }
     PreventSignals(fd);
     *connection = fd;
     return Error();
@@ -474,7 +494,7 @@ Transfer PosixKernel::Peek(Handle handle) {
 Transfer PosixKernel::Send(Handle handle,
                            std::span<const ConstBuffer> buffers) {
   if (buffers.size() == 1) [[likely]] {
-    return TransferOf(Retry([&] {
+    return SentOf(Retry([&] {
       return send(handle, buffers[0].data, buffers[0].size, kSendFlags);
     }));
   }
@@ -489,8 +509,7 @@ Transfer PosixKernel::Send(Handle handle,
   msghdr message = {};
   message.msg_iov = vector.data();
   message.msg_iovlen = count;
-  return TransferOf(
-      Retry([&] { return sendmsg(handle, &message, kSendFlags); }));
+  return SentOf(Retry([&] { return sendmsg(handle, &message, kSendFlags); }));
 }
 
 Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
