@@ -2,13 +2,29 @@
 
 #include <array>
 
+// Bazel chooses by platform which of the two is there; the headers say the
+// same.
+#if __has_include(<sys/epoll.h>)
 #include "backends/epoll_kernel.h"
+#else
+#include "backends/kqueue_kernel.h"
+#endif
 
 namespace aios {
 
+namespace {
+
+#if __has_include(<sys/epoll.h>)
+using SystemKernel = EpollKernel;
+#else
+using SystemKernel = KqueueKernel;
+#endif
+
+}  // namespace
+
 Kernel& DefaultKernel() {
   // Never destroyed: states of static lifetime may still close their handles.
-  static EpollKernel& kernel = *new EpollKernel();
+  static SystemKernel& kernel = *new SystemKernel();
   return kernel;
 }
 
@@ -17,8 +33,8 @@ Kernel* KernelByName(std::string_view name) {
 }
 
 std::span<const std::string_view> KernelNames() {
-  static constexpr std::array<std::string_view, 1> kNames = {"epoll"};
-  return kNames;
+  static const std::array<std::string_view, 1> names = {DefaultKernel().name()};
+  return names;
 }
 
 }  // namespace aios

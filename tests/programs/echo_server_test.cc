@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -22,7 +24,44 @@ namespace {
 
 constexpr char kEchoServer[] = "bench/echo_server";
 
-class EchoServerTest : public testing::Test {
+// A program and the kernel that it is told to use.
+struct Server {
+  std::string kernel;
+  std::string path;
+};
+
+void PrintTo(const Server& server, std::ostream* out) { *out << server.kernel; }
+
+std::vector<Server> Servers() {
+  std::vector<Server> servers;
+  for (std::string_view kernel : KernelNames()) {
+    servers.push_back({.kernel = std::string(kernel), .path = kEchoServer});
+  }
+#if defined(__linux__)
+  servers.push_back(
+      {.kernel = "kqueue", .path = "tests/kqueue_double/echo_server"});
+#endif
+  return servers;
+}
+
+class EchoServerTest : public testing::TestWithParam<Server> {
+ protected:
+  // The arguments that run it on its kernel.
+  static std::vector<std::string> With(std::vector<std::string> arguments) {
+    arguments.push_back("--kernel=" + GetParam().kernel);
+    return arguments;
+  }
+  static const std::string& path() { return GetParam().path; }
+
+  RealWorld world_{DefaultKernel()};
+};
+
+INSTANTIATE_TEST_SUITE_P(All, EchoServerTest, testing::ValuesIn(Servers()),
+                         [](const testing::TestParamInfo<Server>& info) {
+                           return info.param.kernel;
+                         });
+
+class EchoServerFlagsTest : public testing::Test {
  protected:
   RealWorld world_{DefaultKernel()};
 };
@@ -38,8 +77,8 @@ std::string Pattern(size_t size) {
   return bytes;
 }
 
-TEST_F(EchoServerTest, AnswersEachMessage) {
-  Program server(kEchoServer, {"--port=0"});
+TEST_P(EchoServerTest, AnswersEachMessage) {
+  Program server(path(), With({"--port=0"}));
   SocketAddress address = server.ReadAddress();
   EXPECT_EQ(address.ip(), IpAddress::Loopback(Family::kIpv4));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(address);
@@ -49,8 +88,8 @@ TEST_F(EchoServerTest, AnswersEachMessage) {
   }
 }
 
-TEST_F(EchoServerTest, AnswersAllBeforeItCloses) {
-  Program server(kEchoServer, {"--port=0"});
+TEST_P(EchoServerTest, AnswersAllBeforeItCloses) {
+  Program server(path(), With({"--port=0"}));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
   EXPECT_TRUE(peer->Send("all of this").ok());
   EXPECT_TRUE(peer->ShutdownWrite().ok());
@@ -59,8 +98,8 @@ TEST_F(EchoServerTest, AnswersAllBeforeItCloses) {
   EXPECT_TRUE(read.end);
 }
 
-TEST_F(EchoServerTest, AnswersEachFrameByItself) {
-  Program server(kEchoServer, {"--port=0", "--frame=4"});
+TEST_P(EchoServerTest, AnswersEachFrameByItself) {
+  Program server(path(), With({"--port=0", "--frame=4"}));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
   EXPECT_TRUE(peer->Send("onetwo3456").ok());
   EXPECT_EQ(peer->ReceiveExactly(8), "onetwo34");
@@ -77,9 +116,9 @@ TEST_F(EchoServerTest, AnswersEachFrameByItself) {
             "served 1 connections, 15003 messages, 60012 bytes\n");
 }
 
-TEST_F(EchoServerTest, ServesIpv6) {
+TEST_P(EchoServerTest, ServesIpv6) {
   AIOS_NEEDS_FAMILY(world_, Family::kIpv6);
-  Program server(kEchoServer, {"--port=0", "--address=::1"});
+  Program server(path(), With({"--port=0", "--address=::1"}));
   SocketAddress address = server.ReadAddress();
   EXPECT_EQ(address.ip(), IpAddress::Loopback(Family::kIpv6));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(address);
@@ -87,8 +126,8 @@ TEST_F(EchoServerTest, ServesIpv6) {
   EXPECT_EQ(peer->ReceiveExactly(5), "hello");
 }
 
-TEST_F(EchoServerTest, ReadsNoFurtherWhileNobodyTakesTheAnswers) {
-  Program server(kEchoServer, {"--port=0"});
+TEST_P(EchoServerTest, ReadsNoFurtherWhileNobodyTakesTheAnswers) {
+  Program server(path(), With({"--port=0"}));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
   // More than the system holds for a connection.
   const std::string bytes = Pattern(size_t{64} << 20);
@@ -114,16 +153,16 @@ TEST_F(EchoServerTest, ReadsNoFurtherWhileNobodyTakesTheAnswers) {
   EXPECT_EQ(peer->ReceiveExactly(5), "hello");
 }
 
-TEST_F(EchoServerTest, ClosesIdleConnections) {
-  Program server(kEchoServer, {"--port=0", "--read_timeout=20ms"});
+TEST_P(EchoServerTest, ClosesIdleConnections) {
+  Program server(path(), With({"--port=0", "--read_timeout=20ms"}));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
   PeerRead read = peer->ReceiveAll();
   EXPECT_EQ(read.bytes, "");
   EXPECT_TRUE(read.end);
 }
 
-TEST_F(EchoServerTest, OutlivesPeersThatReset) {
-  Program server(kEchoServer, {"--port=0"});
+TEST_P(EchoServerTest, OutlivesPeersThatReset) {
+  Program server(path(), With({"--port=0"}));
   SocketAddress address = server.ReadAddress();
   for (int i = 0; i < 20; ++i) {
     std::unique_ptr<TcpPeer> peer = world_.ConnectTo(address);
@@ -135,10 +174,10 @@ TEST_F(EchoServerTest, OutlivesPeersThatReset) {
   EXPECT_EQ(peer->ReceiveExactly(5), "hello");
 }
 
-TEST_F(EchoServerTest, SumsUpAtItsEnd) {
+TEST_P(EchoServerTest, SumsUpAtItsEnd) {
   for (int signal : {SIGTERM, SIGINT}) {
     for (const char* threads : {"--threads=1", "--threads=3"}) {
-      Program server(kEchoServer, {"--port=0", threads});
+      Program server(path(), With({"--port=0", threads}));
       SocketAddress address = server.ReadAddress();
       std::vector<std::unique_ptr<TcpPeer>> peers;
       for (int i = 0; i < 9; ++i) {
@@ -157,8 +196,8 @@ TEST_F(EchoServerTest, SumsUpAtItsEnd) {
   }
 }
 
-TEST_F(EchoServerTest, SinkAnswersHowMuchCame) {
-  Program server(kEchoServer, {"--port=0", "--sink"});
+TEST_P(EchoServerTest, SinkAnswersHowMuchCame) {
+  Program server(path(), With({"--port=0", "--sink"}));
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
   EXPECT_TRUE(peer->Send(Pattern(0x123456)).ok());
   EXPECT_TRUE(peer->ShutdownWrite().ok());
@@ -171,9 +210,9 @@ TEST_F(EchoServerTest, SinkAnswersHowMuchCame) {
       << server.out();
 }
 
-TEST_F(EchoServerTest, EchoesDatagrams) {
+TEST_P(EchoServerTest, EchoesDatagrams) {
   for (const char* threads : {"--threads=1", "--threads=3"}) {
-    Program server(kEchoServer, {"--port=0", "--udp", threads});
+    Program server(path(), With({"--port=0", "--udp", threads}));
     SocketAddress address = server.ReadAddress();
     std::unique_ptr<UdpPeer> peer = world_.Udp(Family::kIpv4);
     ASSERT_TRUE(peer->Connect(address).ok());
@@ -195,10 +234,10 @@ TEST_F(EchoServerTest, EchoesDatagrams) {
   }
 }
 
-TEST_F(EchoServerTest, BusyPortIsAnError) {
-  Program server(kEchoServer, {"--port=0"});
+TEST_P(EchoServerTest, BusyPortIsAnError) {
+  Program server(path(), With({"--port=0"}));
   std::string port = std::to_string(server.ReadAddress().port());
-  Program second(kEchoServer, {"--port", port});
+  Program second(path(), With({"--port", port}));
   EXPECT_EQ(second.Wait(), 1);
   EXPECT_EQ(second.out(), "");
   EXPECT_TRUE(absl::StrContains(second.err(), "already in use"))
@@ -207,7 +246,7 @@ TEST_F(EchoServerTest, BusyPortIsAnError) {
       << second.err();
 }
 
-TEST_F(EchoServerTest, BadFlagsAreExplained) {
+TEST_F(EchoServerFlagsTest, BadFlagsAreExplained) {
   const std::vector<std::string> lines[] = {
       {"--prot=1"},
       {"--port"},
@@ -243,10 +282,10 @@ TEST_F(EchoServerTest, BadFlagsAreExplained) {
   }
 }
 
-TEST_F(EchoServerTest, FlagsHaveSeveralForms) {
-  Program server(kEchoServer,
-                 {"--port", "0", "--udp=true", "--noudp", "--nosink",
-                  "--read_timeout=inf", "--kernel", "epoll"});
+TEST_F(EchoServerFlagsTest, FlagsHaveSeveralForms) {
+  Program server(kEchoServer, {"--port", "0", "--udp=true", "--noudp",
+                               "--nosink", "--read_timeout=inf", "--kernel",
+                               std::string(DefaultKernel().name())});
   std::unique_ptr<TcpPeer> peer = world_.ConnectTo(server.ReadAddress());
   EXPECT_TRUE(peer->Send("hello").ok());
   EXPECT_EQ(peer->ReceiveExactly(5), "hello");
