@@ -12,6 +12,7 @@ checks every byte. What is measured, each in a pass of its own:
   times    processor time of the server a request, requests a second, latencies
   counts   kernel calls and user instructions a request, by tracing
   memory   resident memory an idle connection
+  inside   timers, beside a plain timing wheel, and Apply, beside the posts of other libraries
 
 Servers and load generator are pinned to one processor each, as far as there are two. To count,
 both run on the same one, so that the counts are the same every time: what the load sends in one
@@ -75,8 +76,8 @@ def scenarios():
     """Returns the scenarios by their names."""
     found = {}
     for size, text in ((64, "64 bytes"), (4096, "4 KiB")):
-        for connections, requests, counted in ((1, 15_000, (1, 21)), (50, 40_000, (1, 101)),
-                                               (2000, 40_000, None)):
+        for connections, requests in ((1, 8_000), (50, 20_000), (2000, 20_000)):
+            counted = (1, 21) if connections == 1 and size == 64 else None
             made = ping_pong(connections, size, requests, counted)
             found[f"ping_pong_{connections}_{size}"] = made._replace(
                 what=f"ping-pong, {made.what}, {text}")
@@ -86,33 +87,40 @@ def scenarios():
         )._replace(what=f"ping-pong, {connections} connections ready at once, 64 bytes")
     found["pipelining"] = Scenario(
         "16 requests of 64 bytes in flight on each of 10 connections, each answered by itself",
-        "echo", ["--connections=10", "--depth=16"], ["--frame=64"], 160_000, (16, 16 + 160))
+        "echo", ["--connections=10", "--depth=16"], ["--frame=64"], 80_000, (16, 16 + 160))
     found["stream_echo"] = Scenario(
         "streaming echo, 1 connection, 64 KiB", "echo",
-        ["--size=65536", "--depth=16", "--stream"], [], 10_000, None)
+        ["--size=65536", "--depth=16", "--stream"], [], 5_000, None)
     found["stream_sink"] = Scenario(
         "streaming sink, 1 connection, 64 KiB", "sink",
-        ["--scenario=sink", "--size=65536"], ["--sink"], 20_000, None)
+        ["--scenario=sink", "--size=65536"], ["--sink"], 10_000, None)
     found["churn"] = Scenario(
-        "connect, one message, close", "echo", ["--scenario=churn"], [], 5_000, (1, 11))
+        "connect, one message, close", "echo", ["--scenario=churn"], [], 3_000, (1, 11))
     found["churn_10"] = Scenario(
         "connect, one message, close; 10 at the same time", "echo",
-        ["--scenario=churn", "--connections=10"], [], 10_000, None)
+        ["--scenario=churn", "--connections=10"], [], 5_000, None)
     for connections in (1, 50):
         found[f"udp_{connections}"] = Scenario(
             f"UDP echo, {connections} socket{'s' if connections > 1 else ''}, 64 bytes", "udp",
             ["--scenario=udp", f"--connections={connections}"], ["--udp"],
-            15_000 if connections == 1 else 40_000, (1, 21) if connections == 1 else None)
+            8_000 if connections == 1 else 20_000, (1, 21) if connections == 1 else None)
     found["udp_burst"] = Scenario(
         "UDP echo, bursts of 64 datagrams on one socket, 64 bytes", "udp",
-        ["--scenario=udp", "--depth=64"], ["--udp"], 64_000, (64, 192), floor="epoll_edge")
+        ["--scenario=udp", "--depth=64"], ["--udp"], 32_000, (64, 192), floor="epoll_edge")
     found["idle"] = Scenario(
         "idle connections, after one message each", "echo", [], [], 0, None, timed=False,
         idle=10_000)
     found["ping_pong_50_idle"] = Scenario(
         "ping-pong, 50 connections, 64 bytes, beside 10,000 idle connections", "echo",
-        ["--connections=50"], [], 40_000, None, beside=10_000)
+        ["--connections=50"], [], 20_000, None, beside=10_000)
     return found
+
+
+# Google Benchmark programs, and what of them is compared.
+INSIDE = {
+    "timer_bench": ["--benchmark_filter=^(Arm|RearmLater|Cancel|Fire)<.*/1000000/"],
+    "apply_bench": [],
+}
 
 
 class Failure(Exception):
@@ -211,6 +219,8 @@ class Comparison:
         self.scenarios = scenarios()
         # By scenario and contestant.
         self.results = {}
+        # Of the Google Benchmark programs, by program and benchmark.
+        self.inside = {}
         # What is being measured, for a failure.
         self.at = ""
 
@@ -330,6 +340,19 @@ class Comparison:
         self.result(name, contestant).setdefault("bytes_per_idle_connection", []).append(
             (after - before) / count)
 
+    def measure_inside(self, program, arguments):
+        """Runs a Google Benchmark program; its results are nanoseconds an operation."""
+        done = subprocess.run(
+            [f"bench/{program}", "--benchmark_format=json",
+             f"--benchmark_repetitions={self.options.rounds}",
+             f"--benchmark_min_time={0.2 * self.options.scale}"] + arguments,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+        for run in json.loads(done.stdout)["benchmarks"]:
+            if run["run_type"] == "iteration":
+                name = run["run_name"].removesuffix("/manual_time")
+                self.inside.setdefault(program, {}).setdefault(name, []).append(
+                    1e9 / run["items_per_second"])
+
     def contestants_of(self, name, without_timeout=False):
         scenario = self.scenarios[name]
         found = [contestant for contestant in self.options.contestants
@@ -347,6 +370,10 @@ class Comparison:
                 if "memory" in self.options.measure and self.scenarios[name].idle:
                     self.say(f"memory: {name}, {contestant}")
                     self.measure_memory(name, contestant)
+        if "inside" in self.options.measure:
+            for program, arguments in INSIDE.items():
+                self.say(f"inside: {program}")
+                self.measure_inside(program, arguments)
         if "times" not in self.options.measure:
             return
         for number in range(self.options.rounds):
@@ -364,12 +391,13 @@ class Comparison:
         return {
             "machine": machine(),
             "options": {key: value for key, value in vars(self.options).items()
-                        if key not in ("json", "chart", "quiet", "read_json")},
+                        if key not in ("json", "chart", "page", "quiet", "read_json")},
             "scenarios": {name: {"what": self.scenarios[name].what,
                                  "service": self.scenarios[name].service,
                                  "floor": self.scenarios[name].floor}
                           for name in self.options.scenarios},
             "results": self.results,
+            "inside": self.inside,
         }
 
 
@@ -409,7 +437,7 @@ def parse_options(arguments):
                         help="default: all of " + ", ".join(every))
     parser.add_argument("--contestants", type=words(CONTESTANTS), default=list(CONTESTANTS),
                         help="default: all of " + ", ".join(CONTESTANTS))
-    measures = ["times", "counts", "memory"]
+    measures = ["times", "counts", "memory", "inside"]
     parser.add_argument("--measure", type=words(measures), default=measures,
                         help="default: all of " + ", ".join(measures))
     parser.add_argument("--scale", type=float, default=1.0,
@@ -427,6 +455,7 @@ def parse_options(arguments):
                         help="fail when aios needs more kernel calls than it should")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--chart", help="draw them into this .svg or .png file")
+    parser.add_argument("--page", help="write the tables into this page, between its marks")
     parser.add_argument("--read_json", help="measure nothing, show the results in this file")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
@@ -434,7 +463,7 @@ def parse_options(arguments):
         parser.error("--rounds and --scale must be positive")
     # "bazel run" works in another folder than it was called in.
     start = os.environ.get("BUILD_WORKING_DIRECTORY", "")
-    for key in ("json", "chart", "read_json"):
+    for key in ("json", "chart", "page", "read_json"):
         if getattr(options, key):
             setattr(options, key, os.path.join(start, getattr(options, key)))
     return options
@@ -462,6 +491,8 @@ def main(arguments):
             file.write("\n")
     if options.chart:
         report.draw(results, options.chart)
+    if options.page:
+        report.write_page(results, options.page)
     print(report.table(results))
     goals = report.goals(results)
     print(report.goals_text(goals))

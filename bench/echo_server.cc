@@ -268,7 +268,7 @@ class SinkServer : public StreamServer {
   }
 
   // Where all connections read to: nobody looks at it.
-  std::array<char, size_t{256} << 10> unread_;
+  std::array<char, kReadMax> unread_;
 };
 
 class DatagramServer : public Server {

@@ -91,6 +91,11 @@ def table(results):
         for contestant, result in measured.items():
             if "uncounted" in result:
                 lines.append(f"  {name_of(contestant)}: not counted: {result['uncounted']}")
+    for program, benchmarks in results["inside"].items():
+        lines += ["", f"{program}: nanoseconds an operation"]
+        width = max(map(len, benchmarks))
+        lines += [f"  {name:{width}}  {number(statistics.median(values), 1):>10}"
+                  for name, values in benchmarks.items()]
     return "\n".join(lines)
 
 
@@ -150,6 +155,21 @@ def goals(results):
         if scenario in ("ping_pong_1_64", "ready_16", "ready_1000"):
             add("calls", f"{scenario}: failing kernel calls",
                 of(scenario, "aios").get("calls_failed"), 0)
+    def inside(program, benchmark):
+        values = results["inside"].get(program, {}).get(benchmark)
+        return statistics.median(values) if values else None
+
+    # Nanoseconds where a plain wheel takes 3, 3 and 18.
+    for benchmark, limit in (("Arm", 15 / 3), ("RearmLater", 5 / 3), ("Cancel", 25 / 18)):
+        add("time", f"timers, 1,000,000 pending: {benchmark}, times a plain timing wheel",
+            ratio(inside("timer_bench", f"{benchmark}<Aios>/1000000"),
+                  inside("timer_bench", f"{benchmark}<PlainWheel>/1000000")), limit)
+    for benchmark in ("Post", "WakeUp"):
+        peers = [inside("apply_bench", f"{benchmark}<{peer}>")
+                 for peer in ("Libuv", "Libevent", "Asio")]
+        if all(peers):
+            add("time", f"Apply: {benchmark}, times the best peer",
+                ratio(inside("apply_bench", f"{benchmark}<Aios>"), min(peers)), 1.3)
     add("memory", "idle: bytes a connection",
         median(of("idle", "aios"), "bytes_per_idle_connection"), 300)
     return found
@@ -163,37 +183,163 @@ def goals_text(found):
     return "\n".join(lines if found else [])
 
 
+# The marks in a page between which the tables stand.
+BEGIN = "<!-- Written by //bench:compare. -->"
+END = "<!-- End of what //bench:compare has written. -->"
+
+
+def markdown_table(rows):
+    return ["| " + " | ".join(row) + " |" for row in
+            [rows[0], ["---"] + ["---:"] * (len(rows[0]) - 1)] + rows[1:]] + [""]
+
+
+def comparison(results, take, digits):
+    """Returns a table of all scenarios: the floor's figure, and the others' ratios to it."""
+    others = [contestant for contestant in NAMES
+              if contestant != "epoll" and any(contestant in measured
+                                               for measured in results["results"].values())]
+    rows = [["scenario", "epoll by hand"] + [NAMES[contestant] for contestant in others]]
+    for name, scenario in results["scenarios"].items():
+        measured = results["results"].get(name, {})
+        floor = take(measured.get("epoll", {}))
+        if floor is None:
+            continue
+        rows.append([scenario["what"], number(floor, digits)])
+        for contestant in others:
+            value = take(measured.get(contestant, {}))
+            cell = "" if value is None else f"{value / floor:.2f}"
+            rows[-1].append(f"**{cell}**" if contestant == "aios" else cell)
+    return markdown_table(rows) if len(rows) > 1 else ["Not measured.", ""]
+
+
+def without_timeout(results):
+    peers = [peer for peer in PEERS
+             if any(peer + "-" in measured for measured in results["results"].values())]
+    rows = [["scenario"] + [NAMES[peer] for peer in peers]]
+    for name, scenario in results["scenarios"].items():
+        measured = results["results"].get(name, {})
+        ratios = [ratio(median(measured.get(peer + "-", {}), "cpu_us"),
+                        median(measured.get("epoll", {}), "cpu_us")) for peer in peers]
+        if any(ratios):
+            rows.append([scenario["what"]] + [number(value, 2) for value in ratios])
+    return markdown_table(rows) if peers else ["Not measured.", ""]
+
+
+def latencies(results):
+    rows = [["scenario", "server", "requests a second", "median, us", "99 %, us", "99.9 %, us"]]
+    for name, scenario in results["scenarios"].items():
+        for contestant in ("epoll", "aios"):
+            result = results["results"].get(name, {}).get(contestant, {})
+            if median(result, "requests_per_second") is None:
+                continue
+            rows.append([scenario["what"], NAMES[contestant],
+                         number(median(result, "requests_per_second"), 0)] +
+                        [number(median(result, f"latency_us_{share}"), 1)
+                         for share in ("50", "99", "99.9")])
+    return markdown_table(rows)
+
+
+def page_text(results):
+    """Returns all tables, for a page."""
+    options = results["options"]
+    lines = [
+        BEGIN, "",
+        f"Measured on {results['machine']}; medians of {options['rounds']} rounds.", "",
+        "### Processor time of the server", "",
+        "Microseconds a request of the server that was written by hand on epoll, and how many "
+        "times that the others take. All have the idle timeout.", "",
+        *comparison(results, lambda result: median(result, "cpu_us"), 2),
+        "The other libraries without an idle timeout, in times of epoll by hand with it:", "",
+        *without_timeout(results),
+        "### Kernel calls", "",
+        "A request of epoll by hand, and how many times that the others make.", "",
+        *comparison(results, lambda result: result.get("calls"), 3),
+        "### User instructions", "",
+        "A request of epoll by hand, and how many times that the others execute.", "",
+        *comparison(results, lambda result: result.get("instructions"), 0),
+        "### Memory", "",
+        "Bytes of resident memory for an idle connection of epoll by hand, and how many times "
+        "that the others take.", "",
+        *comparison(results, lambda result: median(result, "bytes_per_idle_connection"), 0),
+        "### Requests a second and latencies", "",
+        *latencies(results),
+        "### Timers and Apply", "",
+        "Nanoseconds an operation.", "",
+        *markdown_table([["benchmark", "ns"]] + [
+            [f"{program}: `{name}`", number(statistics.median(values), 1)]
+            for program, benchmarks in results["inside"].items()
+            for name, values in benchmarks.items()]),
+        "### What aios is to reach", "",
+        *markdown_table([["", "measured", "at most", ""]] + [
+            [goal.what, number(goal.value, 2), number(goal.limit, 2),
+             "reached" if goal.value <= goal.limit else "**missed**"]
+            for goal in goals(results)]),
+        END]
+    return "\n".join(lines)
+
+
+def write_page(results, path):
+    with open(path, encoding="utf-8") as file:
+        page = file.read()
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no marks for the tables")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(before + page_text(results) + after)
+
+
+# In the chart: in this order, in these colours, and cut off here.
+COLORS = {
+    "aios": "black",
+    "epoll_twin": "0.75",
+    "epoll_edge": "0.6",
+    "libuv": "tab:green",
+    "libevent": "tab:blue",
+    "bufferevent": "lightblue",
+    "asio": "tab:red",
+    "asio_coroutines": "lightcoral",
+}
+RATIO_MAX = 2.5
+
+
 def draw(results, path):
     """Draws processor time, times the floor, into a file; the suffix says which kind."""
     # Only for the chart: the figures need nothing but Python itself.
     import matplotlib  # pylint: disable=import-outside-toplevel
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt  # pylint: disable=import-outside-toplevel
-    matplotlib.rcParams["svg.hashsalt"] = "aios"
+    # The same file for the same results, with text as text.
+    matplotlib.rcParams.update({"svg.hashsalt": "aios", "svg.fonttype": "none"})
 
-    shown = [name for name, scenario in results["scenarios"].items()
-             if median(results["results"].get(name, {}).get(scenario["floor"], {}), "cpu_us")]
-    contestants = [contestant for contestant in NAMES
-                   if any(contestant in results["results"][name] for name in shown)]
-    figure, axes = plt.subplots(figsize=(9, 0.3 + len(shown) * 0.95))
+    def ratio_of(name, contestant):
+        measured = results["results"].get(name, {})
+        return ratio(median(measured.get(contestant, {}), "cpu_us"),
+                     median(measured.get(results["scenarios"][name]["floor"], {}), "cpu_us"))
+
+    shown = [name for name in results["scenarios"]
+             if any(ratio_of(name, contestant) for contestant in COLORS)]
+    contestants = [contestant for contestant in COLORS
+                   if any(ratio_of(name, contestant) for name in shown)]
+    figure, axes = plt.subplots(figsize=(9, 1.2 + len(shown) * 0.9))
     height = 0.84 / max(1, len(contestants))
     for i, contestant in enumerate(contestants):
-        places, widths = [], []
-        for row, name in enumerate(shown):
-            measured = results["results"][name]
-            value = ratio(median(measured.get(contestant, {}), "cpu_us"),
-                          median(measured[results["scenarios"][name]["floor"]], "cpu_us"))
-            if value is not None:
-                places.append(row - 0.42 + (i + 0.5) * height)
-                widths.append(value)
-        axes.barh(places, widths, height * 0.9, label=NAMES[contestant],
-                  color="black" if contestant == "aios" else plt.cm.tab20(i))
-    axes.axvline(1, color="gray", linewidth=0.8)
+        bars = [(row - 0.42 + (i + 0.5) * height, ratio_of(name, contestant))
+                for row, name in enumerate(shown) if ratio_of(name, contestant)]
+        axes.barh([place for place, _ in bars], [min(value, RATIO_MAX) for _, value in bars],
+                  height * 0.9, label=NAMES[contestant], color=COLORS[contestant])
+        for place, value in bars:
+            if value > RATIO_MAX:
+                axes.text(RATIO_MAX + 0.02, place, f"{value:.1f}", fontsize=6, va="center")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlim(0, RATIO_MAX + 0.2)
     axes.set_yticks(range(len(shown)))
     axes.set_yticklabels([results["scenarios"][name]["what"].replace(", ", ",\n", 1)
                           for name in shown], fontsize=7)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
-    axes.set_xlabel("processor time of the server a request, times that of epoll by hand")
-    axes.legend(fontsize=7)
+    axes.set_xlabel("processor time of the server a request, in that of epoll by hand "
+                    "(shorter is better)")
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.4, 1.05), ncol=4)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)

@@ -149,8 +149,9 @@ void RoundTrip(benchmark::State& bench) {
   answered = 0;
   CountAllocations allocations;
   for (auto _ : bench) round_trip();
-  if (answered != bench.iterations())
+  if (answered != bench.iterations()) {
     bench.SkipWithError("answers are missing");
+  }
   allocations.Report(bench, bench.iterations());
 }
 BENCHMARK(RoundTrip);

@@ -26,6 +26,7 @@ class Compare(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "results.json")
             done = compare("--rounds=1", "--scale=0.001", "--no_instructions", "--check",
+                           "--measure=times,counts,memory",
                            "--contestants=" + ",".join(CONTESTANTS), f"--json={path}")
             self.assertEqual(done.returncode, 0, done.stderr)
             with open(path, encoding="utf-8") as file:
@@ -72,7 +73,7 @@ class Goals(unittest.TestCase):
         return {"machine": "a machine", "options": {"rounds": 3},
                 "scenarios": {name: {"what": name, "service": "echo", "floor": "epoll"}
                               for name in measured},
-                "results": measured}
+                "results": measured, "inside": {}}
 
     def test_times_are_medians_beside_the_floor_and_the_best_peer(self):
         found = report.goals(self.results(ping_pong_50_64={
@@ -94,6 +95,30 @@ class Goals(unittest.TestCase):
         lines = text.splitlines()
         self.assertEqual(lines[-3].split(), ["contestant", "calls", "x", "instr.", "x"])
         self.assertEqual(lines[-1].split(), ["aios", "4.000", "2.00", "175", "3.50"])
+
+    def test_the_page_keeps_what_is_around_the_tables(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "page.md")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+            results = self.results(churn={"epoll": {"cpu_us": [2.0]}, "aios": {"cpu_us": [3.0]}})
+            for _ in range(2):
+                report.write_page(results, path)
+                with open(path, encoding="utf-8") as file:
+                    page = file.read()
+                self.assertTrue(page.startswith("before\n" + report.BEGIN), page)
+                self.assertTrue(page.endswith(report.END + "\nafter\n"), page)
+                self.assertNotIn("old", page)
+                self.assertIn("| churn | 2.00 | **1.50** |", page)
+
+    def test_timers_and_posts_beside_the_others(self):
+        results = self.results()
+        results["inside"] = {
+            "timer_bench": {"Arm<Aios>/1000000": [12.0], "Arm<PlainWheel>/1000000": [4.0]},
+            "apply_bench": {"Post<Aios>": [30.0], "Post<Libuv>": [60.0], "Post<Libevent>": [90.0],
+                            "Post<Asio>": [20.0]}}
+        self.assertEqual([(goal.value, goal.limit) for goal in report.goals(results)],
+                         [(3, 5), (1.5, 1.3)])
 
 
 if __name__ == "__main__":
