@@ -9,6 +9,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "aios/error.h"
+#include "aios/host_spec.h"
 
 namespace aios::sim {
 
@@ -164,6 +166,14 @@ std::string Quoted(std::string_view text) {
   return quoted + "\"";
 }
 
+bool IsLookupError(std::string_view text) {
+  for (int code = static_cast<int>(LookupError::kNoSuchName);
+       code <= static_cast<int>(LookupError::kNotConfigured); ++code) {
+    if (Error(code).Name() == text) return true;
+  }
+  return false;
+}
+
 // Builds the scenario; keeps the first mistake and goes on without harm.
 class Builder {
  public:
@@ -257,6 +267,18 @@ class Builder {
   LinkOptions Link(Map& map);
   void Links(const YamlNode* one, const YamlNode* list);
   void Faults(const YamlNode* node);
+  void NameServers(const YamlNode* node);
+  void NameServerKeys(const YamlNode& node, ScenarioNameServer& server);
+  void Records(const YamlNode::Key& name, const YamlNode& node,
+               ScenarioNameServer& server);
+  void Addresses(const YamlNode& node, Family family, ScenarioRecord record,
+                 ScenarioNameServer& server);
+  void RuleKeys(const YamlNode& node, ScenarioNameServer& server);
+  void Resolver(const YamlNode* node);
+  void Asked(const YamlNode* node);
+  bool CheckDomain(std::string_view text, TextPlace place);
+  // "server:7000", or "www.test:7000": a host of the scenario, or a name.
+  void HostAndPort(const YamlNode& node, ScenarioStep& step);
   void FaultKeys(const YamlNode& node);
   void States(const YamlNode* node);
   void StateKeys(const YamlNode& node, ScenarioState& state);
@@ -727,6 +749,208 @@ void Builder::FaultKeys(const YamlNode& node) {
   scenario_.faults.push_back(faults);
 }
 
+// ---- Names.
+
+bool Builder::CheckDomain(std::string_view text, TextPlace place) {
+  if (DnsName::Parse(text).ok() && KindOf(HostSpec(text)) == SpecKind::kName) {
+    return true;
+  }
+  Fail(place, absl::StrCat("expected a domain name, as www.test; found ",
+                           Quoted(text)));
+  return false;
+}
+
+void Builder::NameServers(const YamlNode* node) {
+  if (node == nullptr) return;
+  if (node->kind != YamlNode::Kind::kMap || node->items.empty()) {
+    Fail(node->place,
+         "expected hosts, as \"dns: {names: {www.test: server}}\"");
+    return;
+  }
+  for (size_t i = 0; i != node->items.size() && !failed(); ++i) {
+    const YamlNode::Key& key = node->keys[i];
+    auto host = host_names_.find(key.text);
+    if (host == host_names_.end()) {
+      Fail(key.place, absl::StrCat("there is no host ", Quoted(key.text)));
+      return;
+    }
+    ScenarioNameServer& server = scenario_.name_servers.emplace_back();
+    server.host = host->second;
+    scenario_.resolver.servers.push_back(server.host);
+    if (node->items[i].kind != YamlNode::Kind::kNull) {
+      NameServerKeys(node->items[i], server);
+    }
+  }
+}
+
+void Builder::NameServerKeys(const YamlNode& node, ScenarioNameServer& server) {
+  Map map(*this, node, "a name server");
+  server.options.tcp = Yes(map.Take("tcp"), true);
+  if (const YamlNode* ttl = map.Take("negative_ttl")) {
+    server.options.negative_ttl = absl::Nanoseconds(Time(ttl, 0));
+  }
+  const YamlNode* names = map.Take("names");
+  const YamlNode* rules = map.Take("rules");
+  map.Finish();
+  if (names != nullptr && names->kind != YamlNode::Kind::kMap) {
+    Fail(names->place, "expected names, as \"www.test: server\"");
+  } else if (names != nullptr) {
+    for (size_t i = 0; i != names->items.size() && !failed(); ++i) {
+      if (CheckDomain(names->keys[i].text, names->keys[i].place)) {
+        Records(names->keys[i], names->items[i], server);
+      }
+    }
+  }
+  if (rules != nullptr && rules->kind != YamlNode::Kind::kList) {
+    Fail(rules->place, "expected a list of rules");
+  } else if (rules != nullptr) {
+    for (const YamlNode& rule : rules->items) RuleKeys(rule, server);
+  }
+}
+
+void Builder::Records(const YamlNode::Key& name, const YamlNode& node,
+                      ScenarioNameServer& server) {
+  ScenarioRecord record;
+  record.name = name.text;
+  if (node.kind == YamlNode::Kind::kScalar) {
+    record.host = HostOf(&node);
+    server.records.push_back(std::move(record));
+    return;
+  }
+  Map map(*this, node, "a name");
+  const YamlNode* a = map.Take("a");
+  const YamlNode* aaaa = map.Take("aaaa");
+  const YamlNode* alias = map.Take("alias");
+  if (const YamlNode* ttl = map.Take("ttl")) {
+    record.ttl = absl::Nanoseconds(Time(ttl, 0));
+  }
+  map.Finish();
+  if (alias != nullptr && (a != nullptr || aaaa != nullptr)) {
+    Fail(alias->place, "a name with an alias has no addresses");
+  } else if (alias != nullptr) {
+    record.alias = Text(alias, "a name");
+    if (!failed()) CheckDomain(record.alias, alias->place);
+    server.records.push_back(std::move(record));
+  } else if (a == nullptr && aaaa == nullptr) {
+    server.records.push_back(std::move(record));
+  } else {
+    if (a != nullptr) Addresses(*a, Family::kIpv4, record, server);
+    if (aaaa != nullptr) Addresses(*aaaa, Family::kIpv6, record, server);
+  }
+}
+
+void Builder::Addresses(const YamlNode& node, Family family,
+                        ScenarioRecord record, ScenarioNameServer& server) {
+  if (node.kind == YamlNode::Kind::kList) {
+    for (const YamlNode& item : node.items) {
+      if (item.kind == YamlNode::Kind::kList) {
+        Fail(item.place, "expected a host or an address");
+        return;
+      }
+      Addresses(item, family, record, server);
+    }
+    return;
+  }
+  absl::StatusOr<IpAddress> address = IpAddress::Parse(node.text);
+  if (address.ok()) {
+    if (address->family() != family) {
+      Fail(node.place,
+           "expected an IPv4 address at \"a\", an IPv6 one at "
+           "\"aaaa\"");
+    }
+    record.address = *address;
+  } else {
+    record.host = HostOf(&node);
+    record.family = family;
+  }
+  server.records.push_back(std::move(record));
+}
+
+void Builder::RuleKeys(const YamlNode& node, ScenarioNameServer& server) {
+  Map map(*this, node, "a rule of a name server");
+  DnsRule rule;
+  if (const YamlNode* name = map.Take("name")) {
+    rule.name = Text(name, "a name");
+    if (!failed()) CheckDomain(rule.name, name->place);
+  }
+  if (const YamlNode* type = map.Take("type")) {
+    if (type->text == "a") {
+      rule.type = DnsType::kA;
+    } else if (type->text == "aaaa") {
+      rule.type = DnsType::kAaaa;
+    } else {
+      Fail(type->place, "expected a or aaaa");
+    }
+  }
+  if (const YamlNode* fault = map.Take("fault")) {
+    rule.fault = DnsFaultByName(fault->text);
+    if (rule.fault == DnsFault::kCount) {
+      std::string known;
+      for (size_t i = 0; i != static_cast<size_t>(DnsFault::kCount); ++i) {
+        absl::StrAppend(&known, known.empty() ? "" : ", ",
+                        ToAbsl(DnsFaultName(static_cast<DnsFault>(i))));
+      }
+      Fail(fault->place, absl::StrCat("expected one of: ", known));
+    }
+  }
+  rule.delay = absl::Nanoseconds(Time(map.Take("delay"), 0));
+  if (const YamlNode* chance = map.Take("chance")) {
+    rule.per_million = Rate(*chance);
+  }
+  rule.times_max = Count(map.Take("times"), kTimesMax, rule.times_max);
+  map.Finish();
+  server.rules.push_back(std::move(rule));
+}
+
+void Builder::Resolver(const YamlNode* node) {
+  if (node == nullptr) return;
+  Map map(*this, *node, "a resolver");
+  ScenarioResolver& resolver = scenario_.resolver;
+  if (const YamlNode* servers = map.Take("servers")) {
+    resolver.servers.clear();
+    if (servers->kind != YamlNode::Kind::kList || servers->items.size() > 16) {
+      Fail(servers->place, "expected a list of at most 16 hosts");
+    } else {
+      for (const YamlNode& item : servers->items) {
+        resolver.servers.push_back(HostOf(&item));
+      }
+    }
+  }
+  if (const YamlNode* family = map.Take("family")) {
+    if (family->text == "ipv6") {
+      resolver.family = Family::kIpv6;
+    } else if (family->text != "ipv4") {
+      Fail(family->place, "expected ipv4 or ipv6");
+    }
+  }
+  if (const YamlNode* timeout = map.Take("timeout")) {
+    resolver.timeout = absl::Nanoseconds(Time(timeout, kSecond));
+    if (*resolver.timeout < absl::Milliseconds(1) ||
+        *resolver.timeout > absl::Minutes(1)) {
+      Fail(timeout->place, "expected a timeout from 1ms to 1min");
+    }
+  }
+  if (const YamlNode* tries = map.Take("tries")) {
+    resolver.tries = static_cast<int>(Count(tries, 10, 1));
+    if (*resolver.tries == 0) Fail(tries->place, "expected 1 or more tries");
+  }
+  map.Finish();
+}
+
+void Builder::Asked(const YamlNode* node) {
+  if (node == nullptr) return;
+  if (node->kind != YamlNode::Kind::kMap) {
+    Fail(node->place, "expected numbers of queries, as \"www.test: 1\"");
+    return;
+  }
+  for (size_t i = 0; i != node->items.size() && !failed(); ++i) {
+    const YamlNode::Key& key = node->keys[i];
+    if (!CheckDomain(key.text, key.place)) return;
+    scenario_.asked.push_back(
+        {key.place, key.text, CountOrRange(node->items[i])});
+  }
+}
+
 // ---- States.
 
 void Builder::States(const YamlNode* node) {
@@ -1010,6 +1234,28 @@ void Builder::StepKeys(const YamlNode& node) {
   scenario_.steps.push_back(std::move(step));
 }
 
+void Builder::HostAndPort(const YamlNode& node, ScenarioStep& step) {
+  std::string text = Text(&node, "a host and port, as server:7000");
+  size_t colon = text.rfind(':');
+  uint64_t port = 0;
+  if (colon == std::string::npos ||
+      !absl::SimpleAtoi(text.substr(colon + 1), &port) || port == 0 ||
+      port > 65535) {
+    Fail(node.place, "expected a host and port, as server:7000");
+    return;
+  }
+  step.port = static_cast<uint16_t>(port);
+  text.resize(colon);
+  auto host = host_names_.find(text);
+  if (host != host_names_.end() && step.action == Action::kConnect) {
+    step.target = host->second;
+  } else if (text.find('.') == std::string::npos) {
+    Fail(node.place, absl::StrCat("there is no host ", Quoted(text)));
+  } else if (CheckDomain(text, node.place)) {
+    step.target_name = std::move(text);
+  }
+}
+
 void Builder::OperationKeys(Map& map, const YamlNode* value,
                             ScenarioStep& step) {
   const ScenarioState& state = scenario_.states[step.state];
@@ -1057,23 +1303,7 @@ void Builder::OperationKeys(Map& map, const YamlNode* value,
     case Action::kConnect: {
       need(state.kind == Kind::kOpen && state.listener == kNone,
            "this state is connected by other means");
-      std::string text = Text(value, "a host and port, as server:7000");
-      size_t colon = text.rfind(':');
-      uint64_t port = 0;
-      if (colon == std::string::npos ||
-          !absl::SimpleAtoi(text.substr(colon + 1), &port) || port == 0 ||
-          port > 65535) {
-        Fail(value->place, "expected a host and port, as server:7000");
-        break;
-      }
-      auto host = host_names_.find(text.substr(0, colon));
-      if (host == host_names_.end()) {
-        Fail(value->place,
-             absl::StrCat("there is no host ", Quoted(text.substr(0, colon))));
-        break;
-      }
-      step.target = host->second;
-      step.port = static_cast<uint16_t>(port);
+      HostAndPort(*value, step);
       timeout();
       break;
     }
@@ -1127,10 +1357,16 @@ void Builder::OperationKeys(Map& map, const YamlNode* value,
       timeout();
       const YamlNode* to = map.Require("to");
       if (to == nullptr) break;
+      if (to->text.find(':') != std::string::npos) {
+        HostAndPort(*to, step);
+        break;
+      }
       auto found = state_names_.find(to->text);
       if (found == state_names_.end() ||
           scenario_.states[found->second].kind != Kind::kUdp) {
-        Fail(to->place, "expected the name of a state with a UDP port");
+        Fail(to->place,
+             "expected a state with a UDP port, or a name and port, as "
+             "www.test:9000");
         break;
       }
       step.target = found->second;
@@ -1278,15 +1514,17 @@ void Builder::Status(const YamlNode& node, ScenarioOutcome& outcome,
       return;
     }
   }
-  if (text.size() > 1 && text[0] == 'E' && IsName(text)) {
+  if ((text.size() > 1 && text[0] == 'E' && IsName(text)) ||
+      IsLookupError(text)) {
     outcome.status = IoStatus::kError;
     outcome.error = text;
     return;
   }
-  Fail(node.place,
-       absl::StrCat("expected a status: ok, eof, timeout, aborted, error, an "
-                    "error such as ECONNRESET, never or any; found ",
-                    Quoted(text)));
+  Fail(
+      node.place,
+      absl::StrCat("expected a status: ok, eof, timeout, aborted, error, an "
+                   "error such as ECONNRESET or NXDOMAIN, never or any; found ",
+                   Quoted(text)));
 }
 
 ScenarioOutcome Builder::Outcome(const YamlNode& node,
@@ -1523,14 +1761,20 @@ absl::StatusOr<Scenario> Builder::Build(const YamlNode& root) {
   const YamlNode* link = map.Take("link");
   const YamlNode* links = map.Take("links");
   const YamlNode* faults = map.Take("faults");
+  const YamlNode* name_servers = map.Take("name_servers");
+  const YamlNode* resolver = map.Take("resolver");
   const YamlNode* states = map.Take("states");
   const YamlNode* steps = map.Require("steps");
+  const YamlNode* asked = map.Take("asked");
   const YamlNode* order = map.Take("order");
   const YamlNode* end = map.Take("end");
   map.Finish();
   if (!failed()) Hosts(hosts);
   if (!failed()) Links(link, links);
   if (!failed()) Faults(faults);
+  if (!failed()) NameServers(name_servers);
+  if (!failed()) Resolver(resolver);
+  if (!failed()) Asked(asked);
   if (!failed()) States(states);
   if (!failed()) Steps(steps);
   if (!failed()) Orders(order);
@@ -1631,7 +1875,10 @@ std::string DescribeAction(const Scenario& scenario, const ScenarioStep& step) {
   auto host = [&](ScenarioIndex index) { return scenario.hosts[index].name; };
   switch (step.action) {
     case Action::kConnect:
-      absl::StrAppend(&text, " ", host(step.target), ":", step.port);
+      absl::StrAppend(
+          &text, " ",
+          step.target == kNone ? step.target_name : host(step.target), ":",
+          step.port);
       break;
     case Action::kReadBuffer:
     case Action::kReceiveMessage:
@@ -1663,6 +1910,9 @@ std::string DescribeAction(const Scenario& scenario, const ScenarioStep& step) {
   }
   if (step.target != kNone && step.action == Action::kSendMessageTo) {
     absl::StrAppend(&text, " to ", scenario.states[step.target].name);
+  }
+  if (!step.target_name.empty() && step.action == Action::kSendMessageTo) {
+    absl::StrAppend(&text, " to ", step.target_name, ":", step.port);
   }
   if (step.from != kNone) absl::StrAppend(&text, " ", host(step.from));
   if (step.to != kNone) {

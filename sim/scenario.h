@@ -31,6 +31,7 @@
 #include "aios/io_result.h"
 #include "aios/kernel.h"
 #include "aios/wait_state_collection.h"
+#include "sim/name_server.h"
 #include "sim/network_options.h"
 #include "sim/simulation.h"
 #include "sim/yaml_tree.h"
@@ -69,6 +70,34 @@ struct ScenarioFaults {
   FaultRates rates;
   Nanoseconds from = 0;
   Nanoseconds until = kForever;
+};
+
+// What a name server knows of a name.
+struct ScenarioRecord {
+  std::string name;
+  // An address of its own, or those of a host, of one family or of both; an
+  // alias; or nothing, but the name exists.
+  std::optional<IpAddress> address;
+  ScenarioIndex host = kNone;
+  std::optional<Family> family;
+  std::string alias;
+  absl::Duration ttl = NameServer::kTtl;
+};
+
+struct ScenarioNameServer {
+  ScenarioIndex host = kNone;
+  NameServerOptions options;
+  std::vector<ScenarioRecord> records;
+  std::vector<DnsRule> rules;
+};
+
+// How the states look names up.
+struct ScenarioResolver {
+  // Hosts of name servers; all of them, unless the file says which.
+  std::vector<ScenarioIndex> servers;
+  Family family = Family::kIpv4;
+  std::optional<absl::Duration> timeout;
+  std::optional<int> tries;
 };
 
 struct ScenarioState {
@@ -197,8 +226,10 @@ struct ScenarioStep {
   std::optional<size_t> max_read;
   Direction direction = Direction::kInput;
   bool abort = false;
-  // `connect`: a host and port; `send_message_to`: a state.
+  // `connect`: a host and port; `send_message_to`: a state. Or else a name and
+  // port.
   ScenarioIndex target = kNone;
+  std::string target_name;
   uint16_t port = 0;
   // `receive` by pieces.
   size_t sip = 0;
@@ -229,6 +260,15 @@ struct Scenario {
   LinkOptions link;
   std::vector<ScenarioLink> links;
   std::vector<ScenarioFaults> faults;
+  std::vector<ScenarioNameServer> name_servers;
+  ScenarioResolver resolver;
+  // How often the name servers are asked for a name, of whatever type.
+  struct Asked {
+    TextPlace place;
+    std::string name;
+    CountRange count;
+  };
+  std::vector<Asked> asked;
   std::vector<ScenarioState> states;
   std::vector<ScenarioStep> steps;
   // Operations that end in this order.

@@ -19,6 +19,7 @@
 #include "aios/duration.h"
 #include "aios/operation_observer.h"
 #include "aios/udp.h"
+#include "sim/name_server.h"
 #include "sim/plain_sockets.h"
 #include "sim/raw_sockets.h"
 
@@ -144,6 +145,11 @@ struct LiveState {
   size_t accepted = 0;
 };
 
+struct LiveNameServer {
+  ScenarioIndex host = kNone;
+  std::unique_ptr<NameServer> server;
+};
+
 struct LiveHost {
   std::shared_ptr<WaitStateCollection> collection;
   std::unique_ptr<PlainSockets> plain;
@@ -188,12 +194,15 @@ class Runner {
 
   // Before the first step.
   void MakeHost(ScenarioIndex host);
+  void MakeNameServers();
   PlainSockets& Plain(ScenarioIndex host);
   bool MakeStates();
   bool ConnectPair(ScenarioIndex index);
   bool MakeUdp(ScenarioIndex index);
   bool MakeListener(ScenarioIndex index);
   void Accepted(ScenarioIndex listener, std::unique_ptr<AsyncIoState> state);
+  // What one end writes, the other is to receive, if these are the ends.
+  static void Join(LiveState& from, LiveState& to);
   void Adjust(ScenarioIndex index, AsyncIoState& state);
   void ApplyFaults(Nanoseconds now);
   uint16_t PortOf(ScenarioIndex host, uint16_t port, bool udp);
@@ -247,6 +256,7 @@ class Runner {
   ScenarioWorld& world_;
   Nanoseconds zero_ = 0;
   std::vector<LiveHost> hosts_;
+  std::vector<LiveNameServer> name_servers_;
   std::vector<LiveState> states_;
   std::vector<Progress> progress_;
   std::vector<ScenarioRow> rows_;
@@ -282,9 +292,46 @@ void Runner::FailStep(ScenarioIndex step, std::string_view what) {
 // ---- Before the first step.
 
 void Runner::MakeHost(ScenarioIndex host) {
+  // What does not come from the scenario does not exist.
+  ResolverOptions resolver = {
+      .resolv_conf = "", .hosts_file = "", .services_file = ""};
+  resolver.timeout = scenario_.resolver.timeout;
+  resolver.tries = scenario_.resolver.tries;
+  resolver.servers.emplace();
+  for (ScenarioIndex server : scenario_.resolver.servers) {
+    resolver.servers->emplace_back(
+        world_.address(server, scenario_.resolver.family),
+        NameServerOptions().port);
+  }
   hosts_[host].collection =
       world_.MakeCollection(host, {.name = scenario_.hosts[host].name,
-                                   .limits = scenario_.hosts[host].limits});
+                                   .limits = scenario_.hosts[host].limits,
+                                   .resolver = std::move(resolver)});
+}
+
+void Runner::MakeNameServers() {
+  if (simulation() == nullptr) return;
+  for (const ScenarioNameServer& wanted : scenario_.name_servers) {
+    auto server =
+        std::make_unique<NameServer>(SimHost(wanted.host), wanted.options);
+    for (const ScenarioRecord& record : wanted.records) {
+      if (record.address.has_value()) {
+        server->AddAddress(record.name, *record.address, record.ttl);
+      } else if (!record.alias.empty()) {
+        server->AddAlias(record.name, record.alias, record.ttl);
+      } else if (record.host == kNone) {
+        server->AddName(record.name);
+      } else {
+        for (Family family : {Family::kIpv4, Family::kIpv6}) {
+          if (record.family.value_or(family) != family) continue;
+          server->AddAddress(record.name, world_.address(record.host, family),
+                             record.ttl);
+        }
+      }
+    }
+    for (const DnsRule& rule : wanted.rules) server->AddRule(rule);
+    name_servers_.push_back({wanted.host, std::move(server)});
+  }
 }
 
 PlainSockets& Runner::Plain(ScenarioIndex host) {
@@ -482,23 +529,26 @@ void Runner::Accepted(ScenarioIndex listener,
   }
   ScenarioIndex index = wanted.accepts[place];
   LiveState& live = states_[index];
-  // Whose other end it is.
-  std::optional<SocketAddress> peer = state->peer_address();
-  for (size_t i = 0; i != states_.size(); ++i) {
-    if (states_[i].state == nullptr || states_[i].outgoing == nullptr ||
-        scenario_.states[i].kind != ScenarioState::Kind::kOpen) {
-      continue;
-    }
-    if (peer.has_value() && states_[i].state->address() == peer) {
-      live.incoming = states_[i].outgoing;
-      live.outgoing = states_[i].incoming;
-    }
-  }
   live.state = std::move(state);
   Adjust(index, *live.state);
+  for (size_t i = 0; i != states_.size(); ++i) {
+    if (scenario_.states[i].kind == ScenarioState::Kind::kOpen &&
+        states_[i].outgoing != nullptr) {
+      Join(states_[i], live);
+    }
+  }
+}
+
+void Runner::Join(LiveState& from, LiveState& to) {
+  if (from.state == nullptr || to.state == nullptr) return;
+  std::optional<SocketAddress> address = from.state->address();
+  if (!address.has_value() || to.state->peer_address() != address) return;
+  to.incoming = from.outgoing;
+  to.outgoing = from.incoming;
 }
 
 bool Runner::MakeStates() {
+  MakeNameServers();
   for (size_t i = 0; i != hosts_.size(); ++i) MakeHost(i);
   using Kind = ScenarioState::Kind;
   for (size_t i = 0; i != states_.size(); ++i) {
@@ -759,6 +809,11 @@ absl::Status Runner::Start(Operation& operation, const ScenarioStep& step,
       return state.SendMessage(operation.written->bytes, CallbackOf(number),
                                {.timeout = step.timeout});
     case Action::kSendMessageTo: {
+      if (step.target == kNone) {
+        return state.SendMessageToAddress(
+            step.target_name, step.port, operation.written->bytes,
+            CallbackOf(number), {.timeout = step.timeout});
+      }
       const ScenarioState& target = scenario_.states[step.target];
       return state.SendMessageToAddress(
           world_.address(target.host, target.family),
@@ -820,13 +875,18 @@ absl::Status Runner::StartConnect(Operation& operation,
   live.closed = false;
   live.outgoing = std::make_shared<Stream>();
   live.incoming = std::make_shared<Stream>();
-  auto made = ConnectTcp(
-      *hosts_[wanted.host].collection,
-      world_.address(step.target, wanted.family),
-      PortOf(step.target, step.port, false), CallbackOf(number),
-      {.connect_timeout = step.timeout.value_or(absl::InfiniteDuration()),
-       .keepalive = wanted.keepalive,
-       .queue_output = wanted.queue_output.value_or(false)});
+  WaitStateCollection& collection = *hosts_[wanted.host].collection;
+  ConnectTcpOptions options = {
+      .connect_timeout = step.timeout.value_or(absl::InfiniteDuration()),
+      .keepalive = wanted.keepalive,
+      .queue_output = wanted.queue_output.value_or(false)};
+  auto made =
+      step.target == kNone
+          ? ConnectTcp(collection, step.target_name, step.port,
+                       CallbackOf(number), std::move(options))
+          : ConnectTcp(collection, world_.address(step.target, wanted.family),
+                       PortOf(step.target, step.port, false),
+                       CallbackOf(number), std::move(options));
   if (!made.ok()) return made.status();
   live.state = *std::move(made);
   live.connect = number;
@@ -967,6 +1027,9 @@ void Runner::Network(ScenarioIndex index) {
       if (!host.down) break;
       SimHost(step.from).Restart();
       host.down = false;
+      for (LiveNameServer& server : name_servers_) {
+        if (server.host == step.from) server.server->Restart();
+      }
       for (size_t i = 0; i != states_.size(); ++i) {
         if (scenario_.states[i].host != step.from) continue;
         states_[i].plain = kNoHandle;
@@ -1165,6 +1228,17 @@ void Runner::OnEnd(uint64_t number, AsyncIoState&, const IoResult& result) {
       break;
     case Action::kConnect:
       live.connect = 0;
+      // Its address may not have been known when it was accepted.
+      for (size_t i = 0; i != states_.size() && result.ok(); ++i) {
+        if (scenario_.states[i].listener != kNone &&
+            states_[i].incoming == nullptr) {
+          Join(live, states_[i]);
+          if (states_[i].incoming == nullptr) continue;
+          // It may have read and written already.
+          live.outgoing->unchecked = true;
+          live.incoming->unchecked = true;
+        }
+      }
       break;
     case Action::kWriteBuffer:
     case Action::kSendMessage:
@@ -1384,6 +1458,16 @@ void Runner::JudgeTheRest() {
       }
     }
   }
+  for (const Scenario::Asked& asked : scenario_.asked) {
+    if (simulation() == nullptr) break;
+    size_t count = 0;
+    for (const LiveNameServer& server : name_servers_) {
+      count += server.server->CountQueries(asked.name);
+    }
+    if (count >= asked.count.min && count <= asked.count.max) continue;
+    Fail(asked.place, absl::StrCat("name servers were asked ", count,
+                                   " times for ", asked.name));
+  }
   for (const Scenario::Order& order : scenario_.orders) {
     for (size_t i = 1; i < order.steps.size(); ++i) {
       uint64_t before = progress_[order.steps[i - 1]].order;
@@ -1411,6 +1495,7 @@ void Runner::TearDown() {
     live.listener.reset();
   }
   old_states_.clear();
+  name_servers_.clear();
   for (LiveHost& host : hosts_) {
     host.plain.reset();
     host.collection.reset();
@@ -1555,6 +1640,9 @@ SimulatedOnly WhatOnlySimulationCan(const Scenario& scenario) {
   SimulatedOnly only;
   if (!scenario.only_simulated.empty()) {
     only.whole.emplace_back(scenario.only_simulated);
+  }
+  if (!scenario.name_servers.empty()) {
+    only.whole.emplace_back("name servers: only simulated hosts can be one");
   }
   for (const ScenarioStep& step : scenario.steps) {
     if (IsOperation(step.action)) continue;
