@@ -391,6 +391,9 @@ absl::Status AcceptingHandle::Close(
   closing_ = true;
   loop.Want(*this, kNotReady);
   lookup_.reset();
+  if (listening_ticket_ != kNoTicket) {
+    loop.CancelCompletion(std::exchange(listening_ticket_, kNoTicket));
+  }
   close_callback_ = std::move(callback);
   close_ticket_ = loop.Complete(&AcceptingHandle::RunClose, this);
   return absl::OkStatus();

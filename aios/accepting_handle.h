@@ -99,7 +99,8 @@ class AcceptingHandle final : private Watcher {
   void set_user_info(std::any user_info) { user_info_ = std::move(user_info); }
 
   // Stops listening and frees the port, not inside this call; then calls
-  // `callback`, when given. No connection is handed out after this call.
+  // `callback`, when given. After this call no connection is handed out, and
+  // the listening function is not called any more.
   // FailedPrecondition when it is closed or being closed already.
   // Lisp: `close-accepting-handle`.
   absl::Status Close(
