@@ -35,7 +35,8 @@ class Compare(unittest.TestCase):
         self.assertEqual(again.stdout, done.stdout)
         self.assertEqual(sorted(found["scenarios"]), sorted(found["results"]))
         for scenario, results in found["results"].items():
-            self.assertEqual(sorted(results), sorted(CONTESTANTS), scenario)
+            # What is only counted needs no twin.
+            self.assertLessEqual({"epoll", "epoll_edge", "aios"}, set(results), scenario)
             self.assertIn(found["scenarios"][scenario]["what"], done.stdout)
         counted = found["results"]["ping_pong_1_64"]["epoll"]
         if "uncounted" in counted:
