@@ -24,7 +24,8 @@
 
 namespace aios::test {
 
-// A kernel whose files are those of the test.
+// A kernel whose files are those of the test, and where one address leads to
+// another.
 class FilesKernel final : public KernelDecorator {
  public:
   using KernelDecorator::KernelDecorator;
@@ -34,13 +35,22 @@ class FilesKernel final : public KernelDecorator {
     ++reads;
     auto found = files.find(path);
     if (found == files.end()) return Error(ENOENT);
-    if (found->second.size() > size_max) return Error(EFBIG);
+    if (found->second.size() > size_max || too_long) return Error(EFBIG);
     *text = found->second;
     return Error();
   }
 
+  Error Connect(Handle handle, const SocketAddress& address) override {
+    for (const auto& [from, to] : redirections) {
+      if (address.ip() == from) return KernelDecorator::Connect(handle, to);
+    }
+    return KernelDecorator::Connect(handle, address);
+  }
+
   std::map<std::string, std::string, std::less<>> files;
+  bool too_long = false;
   int reads = 0;
+  std::vector<std::pair<IpAddress, SocketAddress>> redirections;
 };
 
 class NamesTest : public ConformanceTest {
