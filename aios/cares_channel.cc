@@ -225,6 +225,9 @@ class CaresChannel::Socket final : public Watcher {
     // c-ares would take "would block" for a bad server.
     if (unsent_.empty()) {
       Error error = SendNow(datagram);
+      // It may be the news of another question's datagram, and would be taken
+      // from it: then the second attempt succeeds.
+      if (!error.ok() && error.code() != EAGAIN) error = SendNow(datagram);
       if (error.ok()) return {.count = size};
       if (error.code() != EAGAIN) return {.error = error};
     }

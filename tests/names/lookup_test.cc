@@ -303,6 +303,13 @@ TEST_P(LookupTest, AServerThatIsNotThereCannotBeReached) {
       {world().RefusingAddress(SocketType::kDatagram, Family::kIpv4)}};
   Configure(options);
   EXPECT_EQ(Finish("host.example")->error, Error(LookupError::kUnreachable));
+  // Questions share a socket; each learns of it at once.
+  Nanoseconds start = Now();
+  for (int i = 0; i != 5; ++i) {
+    EXPECT_EQ(Finish(absl::StrCat("host", i), LookupFamily::kBoth)->error,
+              Error(LookupError::kUnreachable));
+  }
+  EXPECT_LT(Since(start), absl::Seconds(2)) << "no timeout";
 }
 
 TEST_P(LookupTest, TheNextServerIsAsked) {

@@ -88,6 +88,13 @@ SocketAddress Program::ReadAddress() {
 
 void Program::Signal(int signal) { EXPECT_EQ(kill(process_, signal), 0); }
 
+bool Program::Ended() {
+  if (process_ >= 0 && waitpid(process_, nullptr, WNOHANG) == process_) {
+    process_ = -1;
+  }
+  return process_ < 0;
+}
+
 int Program::Wait() {
   while (ReadMore()) {
   }

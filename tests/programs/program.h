@@ -38,6 +38,9 @@ class Program {
   // it does not end or is killed.
   int Wait();
 
+  // Whether it has ended by itself; `Wait` must not be called then.
+  bool Ended();
+
   // What it has written since the last line that was read, and to standard
   // error. After `Wait`.
   const std::string& out() const { return out_; }
