@@ -178,6 +178,7 @@ class CaresChannel::Socket final : public Watcher {
   // As `recvfrom`, or an error.
   Transfer Receive(std::span<char> buffer, SocketAddress* sender) {
     if (!failed_.ok()) return {.error = failed_};
+    if (!news_.ok()) return {.error = std::exchange(news_, Error())};
     Kernel& kernel = loop()->kernel();
     if (type_ == SocketType::kStream) {
       Transfer transfer = kernel.Receive(handle(), buffer);
@@ -225,9 +226,16 @@ class CaresChannel::Socket final : public Watcher {
     // c-ares would take "would block" for a bad server.
     if (unsent_.empty()) {
       Error error = SendNow(datagram);
-      // It may be the news of another question's datagram, and would be taken
-      // from it: then the second attempt succeeds.
-      if (!error.ok() && error.code() != EAGAIN) error = SendNow(datagram);
+      if (!error.ok() && error.code() != EAGAIN) {
+        // It may be the news of an earlier datagram, of another question. Then
+        // the second attempt succeeds, and the news goes where c-ares looks for
+        // it.
+        Error news = std::exchange(error, SendNow(datagram));
+        if (error.ok()) {
+          news_ = news;
+          loop()->FlushLater(*this);
+        }
+      }
       if (error.ok()) return {.count = size};
       if (error.code() != EAGAIN) return {.error = error};
     }
@@ -261,7 +269,9 @@ class CaresChannel::Socket final : public Watcher {
 
   Nanoseconds OnTimer(Nanoseconds /*now*/) override { return kForever; }
   void OnDue(uint8_t /*which*/) override {}
-  void OnFlush() override {}
+  void OnFlush() override {
+    if (!news_.ok()) channel_.Process(handle(), kNoHandle);
+  }
   void OnCollectionClose() override { channel_.OnCollectionClose(); }
 
   Error SendNow(std::string_view datagram) {
@@ -280,6 +290,8 @@ class CaresChannel::Socket final : public Watcher {
   Readiness wanted_by_cares_ = kNotReady;
   // The kernel cannot watch it.
   Error failed_;
+  // What a send was told of an earlier one.
+  Error news_;
   // Bounded by the questions in progress.
   std::deque<std::string> unsent_;
   // Of a stream: the length of a message has just been read.
