@@ -205,6 +205,10 @@ class KqueueKernel::KqueuePoller final : public Poller {
   // filter counts. Guarded by the kernel's mutex, as others may close the
   // handles.
   std::vector<Event>& changes() { return changes_; }
+  // Whether to look at them, and so to lock, at all. Belongs to the thread of
+  // the poller.
+  bool has_changes() const { return has_changes_; }
+  void set_has_changes(bool has) { has_changes_ = has; }
   // Those that a wait is busy with. Belongs to it alone, and is empty in
   // between; a member for the sake of its memory.
   std::vector<Event>& telling() { return telling_; }
@@ -215,6 +219,7 @@ class KqueueKernel::KqueuePoller final : public Poller {
   Waker waker_;
   std::vector<Event> changes_;
   std::vector<Event> telling_;
+  bool has_changes_ = false;
 };
 
 Error KqueueKernel::NewPoller(std::unique_ptr<Poller>* poller) {
@@ -232,6 +237,7 @@ Error KqueueKernel::NewPoller(std::unique_ptr<Poller>* poller) {
 Error KqueueKernel::SetInterest(Poller& poller, Handle handle, void* token,
                                 Readiness from, Readiness to) {
   auto& own = static_cast<KqueuePoller&>(poller);
+  own.set_has_changes(true);
   std::lock_guard<std::mutex> lock(mutex_);
   for (const KqueueChange& change : KqueueChanges(from, to)) {
     own.changes().push_back(MakeEvent(handle, change, token));
@@ -257,7 +263,8 @@ size_t KqueueKernel::Wait(Poller& poller, std::span<Report> reports,
                           Nanoseconds timeout) {
   auto& own = static_cast<KqueuePoller&>(poller);
   std::vector<Event>& telling = own.telling();
-  {
+  if (own.has_changes()) {
+    own.set_has_changes(false);
     std::lock_guard<std::mutex> lock(mutex_);
     telling.swap(own.changes());
   }
@@ -322,6 +329,7 @@ size_t KqueueKernel::Wait(Poller& poller, std::span<Report> reports,
     }
   }
   if (told < telling.size()) {
+    own.set_has_changes(true);
     std::lock_guard<std::mutex> lock(mutex_);
     own.changes().insert(own.changes().begin(),
                          telling.begin() + static_cast<ptrdiff_t>(told),

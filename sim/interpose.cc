@@ -22,6 +22,19 @@
 #include "absl/time/time.h"
 #include "sim/simulation.h"
 
+// A definition says what the C library's declaration does.
+#if defined(__GLIBC__)
+#define AIOS_NOEXCEPT noexcept
+#else
+#define AIOS_NOEXCEPT
+#endif
+
+#if defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 36)
+#define AIOS_REPLACES_ARC4RANDOM 1
+#endif
+#endif
+
 namespace {
 
 using aios::Nanoseconds;
@@ -94,7 +107,7 @@ ssize_t ReadRandom(void* /*cookie*/, char* buffer, size_t size) {
 
 extern "C" {
 
-int clock_gettime(clockid_t clock, timespec* time) noexcept {
+int clock_gettime(clockid_t clock, timespec* time) AIOS_NOEXCEPT {
   if (const Simulation* simulation = Simulation::Current()) {
     if (IsMonotonic(clock)) {
       *time = ToTimespec(simulation->now());
@@ -109,7 +122,7 @@ int clock_gettime(clockid_t clock, timespec* time) noexcept {
   return real(clock, time);
 }
 
-int gettimeofday(timeval* time, void* zone) noexcept {
+int gettimeofday(timeval* time, void* zone) AIOS_NOEXCEPT {
   if (const Simulation* simulation = Simulation::Current()) {
     timespec now = ToTimespec(Realtime(*simulation));
     time->tv_sec = now.tv_sec;
@@ -120,7 +133,7 @@ int gettimeofday(timeval* time, void* zone) noexcept {
   return real(time, zone);
 }
 
-time_t time(time_t* result) noexcept {
+time_t time(time_t* result) AIOS_NOEXCEPT {
   if (const Simulation* simulation = Simulation::Current()) {
     time_t now = ToTimespec(Realtime(*simulation)).tv_sec;
     if (result != nullptr) *result = now;
@@ -148,8 +161,8 @@ int getentropy(void* buffer, size_t size) {
   return real(buffer, size);
 }
 
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 36)
-uint32_t arc4random() noexcept {
+#if AIOS_REPLACES_ARC4RANDOM
+uint32_t arc4random() AIOS_NOEXCEPT {
   if (Simulation* simulation = Simulation::Current()) {
     return static_cast<uint32_t>(simulation->RandomBits());
   }
@@ -157,7 +170,7 @@ uint32_t arc4random() noexcept {
   return real();
 }
 
-void arc4random_buf(void* buffer, size_t size) noexcept {
+void arc4random_buf(void* buffer, size_t size) AIOS_NOEXCEPT {
   if (Simulation* simulation = Simulation::Current()) {
     FillRandom(*simulation, buffer, size);
     return;
@@ -167,7 +180,7 @@ void arc4random_buf(void* buffer, size_t size) noexcept {
 }
 #endif
 
-int rand() noexcept {
+int rand() AIOS_NOEXCEPT {
   if (Simulation* simulation = Simulation::Current()) {
     return static_cast<int>(simulation->RandomBits() >> 33);
   }
@@ -175,7 +188,7 @@ int rand() noexcept {
   return real();
 }
 
-long random() noexcept {
+long random() AIOS_NOEXCEPT {
   if (Simulation* simulation = Simulation::Current()) {
     return static_cast<long>(simulation->RandomBits() >> 33);
   }

@@ -2,15 +2,12 @@
 
 load("@rules_cc//cc:cc_library.bzl", "cc_library")
 
-# By name: what its sys/event.h and its behaviour are.
+# By name: what its sys/event.h and its behaviour are. Which systems are like that is in
+# docs/portability.md.
 _FLAVOURS = {
-    # FreeBSD, OpenBSD, NetBSD since version 10.
     "user": [],
-    # NetBSD before version 10, OpenBSD before 7.8.
     "pipe": ["AIOS_KQUEUE_HAS_USER_FILTER=0"],
-    # NetBSD before version 10.
     "integer": ["AIOS_KQUEUE_HAS_INTEGER_UDATA=1"],
-    # macOS, FreeBSD, NetBSD since version 10.
     "overwriting": ["AIOS_KQUEUE_OVERWRITES_UDATA=1"],
 }
 

@@ -96,7 +96,7 @@ FORBIDDEN_TYPES = {
 CPP = (".cc", ".h")
 TEXT = CPP + (".bazel", ".bzl", ".md", ".proto", ".py", ".sh", ".txt", ".yaml", ".yml")
 TEXT_NAMES = ["WORKSPACE", "WORKSPACE.bzlmod", ".bazelrc", ".clang-format", ".clang-tidy",
-              ".gitignore", ".ci/run", "tools/run", "tools/setup", "tools/test"]
+              ".gitignore", ".ci/run", "tools/check_macos", "tools/run", "tools/setup", "tools/test"]
 
 Finding = collections.namedtuple("Finding", "check path line message")
 
