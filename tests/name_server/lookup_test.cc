@@ -395,7 +395,7 @@ SIMULATED_TEST(SimulatedLookup, EveryBadAnswerEndsTheLookupOnce) {
 
 // ---- Who asks what is known, or asked already.
 
-SIMULATED_TEST(SimulatedLookup, ThoseWhoAskTheSameAskOnce) {
+SIMULATED_TEST_SEEDS(SimulatedLookup, ThoseWhoAskTheSameAskOnce, 1, 3) {
   World world(simulation);
   world.dns.AddRule({.delay = absl::Milliseconds(100)});
   std::vector<std::unique_ptr<Looked>> lookups;
@@ -412,6 +412,30 @@ SIMULATED_TEST(SimulatedLookup, ThoseWhoAskTheSameAskOnce) {
   for (const auto& looked : lookups) {
     ASSERT_EQ(looked->All(), "OK 10.1.0.1");
   }
+}
+
+SIMULATED_TEST_SEEDS(SimulatedLookup, AThousandNamesAreAskedForFewAtATime, 1,
+                     3) {
+  World world(simulation);
+  world.MakeClient({.questions_max = 10});
+  world.dns.AddRule({.delay = absl::Milliseconds(5)});
+  std::vector<std::unique_ptr<Looked>> lookups;
+  for (uint32_t i = 0; i != 1000; ++i) {
+    std::string name = "n" + std::to_string(i) + ".test";
+    world.dns.AddAddress(name, Ipv4(i));
+    lookups.push_back(world.Start(name));
+  }
+  auto ended = [&] {
+    return std::all_of(lookups.begin(), lookups.end(),
+                       [](const auto& looked) { return looked->calls == 1; });
+  };
+  EXPECT_TRUE(simulation.RunUntil(ended));
+  EXPECT_EQ(world.dns.queries().size(), 1000u);
+  for (uint32_t i = 0; i != 1000; ++i) {
+    ASSERT_EQ(lookups[i]->All(), "OK " + Ipv4(i).ToString());
+  }
+  // A hundred rounds, of 5 ms and the way there and back.
+  EXPECT_TRUE(Between(lookups.back()->took, 505, 520)) << lookups.back()->took;
 }
 
 SIMULATED_TEST(SimulatedLookup, AnswersAreKeptForTheirTime) {
