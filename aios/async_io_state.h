@@ -288,8 +288,9 @@ class AsyncIoState final : private Watcher {
   // Shuts the socket down in `direction`. Returns true when that is done, false
   // when an operation has to be aborted first (`abort`): its callbacks are not
   // called, and the result arrives by the callback. Without `abort` an
-  // operation in progress ends by itself. Errors: what the kernel says. Lisp:
-  // `async-io-state-shutdown`.
+  // operation in progress ends by itself. Input of a UDP state that is shut
+  // down is at its end: it ends with `kEof`, as that of a stream does. Errors:
+  // what the kernel says. Lisp: `async-io-state-shutdown`.
   absl::StatusOr<bool> Shutdown(Direction direction,
                                 ShutdownOptions options = {});
 
@@ -467,6 +468,7 @@ class AsyncIoState final : private Watcher {
   void StartEnding(std::unique_ptr<Ending> ending);
   void ApplyEnding(std::unique_ptr<Ending> ending);
   void Post(std::unique_ptr<Ending> ending);
+  Error ShutSocketDown(Direction direction);
   void InterruptConnect(Ending& ending);
   void InterruptInput(Ending& ending);
   void InterruptOutput(Ending& ending);

@@ -51,6 +51,24 @@ absl::Status AsyncIoState::AbortAndClose(AbortAndCloseOptions options) {
   return absl::OkStatus();
 }
 
+Error AsyncIoState::ShutSocketDown(Direction direction) {
+  Error error = loop()->kernel().Shutdown(handle(), direction);
+  // Linux says so to a datagram socket without a peer, and shuts it down.
+  bool done = error.ok() || error.code() == ENOTCONN;
+  if (!done || direction == Direction::kOutput || udp_ == Udp::kNo ||
+      input_broken_) {
+    return error;
+  }
+  // A stream tells of its end when it is read. A datagram socket only is ready
+  // from now on, for ever, and has nothing to give.
+  if (input_kind_ != InputKind::kNone && !input_ended_) {
+    BreakInput(IoStatus::kEof);
+  } else {
+    input_broken_ = true;
+  }
+  return error;
+}
+
 absl::StatusOr<bool> AsyncIoState::Shutdown(Direction direction,
                                             ShutdownOptions options) {
   constexpr const char* kCall = "Shutdown";
@@ -68,7 +86,7 @@ absl::StatusOr<bool> AsyncIoState::Shutdown(Direction direction,
     StartEnding(std::move(ending));
     return false;
   }
-  ending->result.error = loop()->kernel().Shutdown(handle(), direction);
+  ending->result.error = ShutSocketDown(direction);
   Error error = ending->result.error;
   if (!error.ok()) ending->result.status = IoStatus::kError;
   if (ending->callback) {
@@ -213,12 +231,10 @@ void AsyncIoState::RunEnding(void* object) {
   // Declared before what is invoked, so that it goes last.
   std::unique_ptr<Ending> ending = std::move(*place);
   endings.erase(place);
-  EventLoop& loop = *state.loop();
   switch (ending->kind) {
     case Ending::Kind::kShutdown: {
       ending->result = IoResult();
-      ending->result.error =
-          loop.kernel().Shutdown(state.handle(), ending->direction);
+      ending->result.error = state.ShutSocketDown(ending->direction);
       if (!ending->result.error.ok()) ending->result.status = IoStatus::kError;
       break;
     }

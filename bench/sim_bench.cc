@@ -3,13 +3,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "aios/aios.h"
 #include "benchmark/benchmark.h"
+#include "sim/scenario.h"
+#include "sim/scenario_runner.h"
 #include "sim/simulation.h"
 
 namespace aios::sim {
@@ -163,6 +168,28 @@ void ShortRun(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(ShortRun);
+
+// The scenario S01, from its file: six states on two hosts, seven steps, the
+// judgement of each.
+void ScenarioRun(benchmark::State& state) {
+  constexpr char kFile[] =
+      "sim/scenarios/s01_read_timeout_and_data_together.yaml";
+  std::ostringstream text;
+  text << std::ifstream(kFile).rdbuf();
+  absl::StatusOr<Scenario> scenario = ParseScenario(kFile, text.str());
+  if (!scenario.ok()) {
+    state.SkipWithError(scenario.status().ToString().c_str());
+    return;
+  }
+  uint64_t seed = 0;
+  for (auto _ : state) {
+    if (!RunScenario(*scenario, {.seed = ++seed}).passed()) {
+      state.SkipWithError("the scenario failed");
+    }
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(ScenarioRun);
 
 // An hour in which connections wait, their idle timeout of 30 s re-armed by a
 // message every 20 s.

@@ -38,7 +38,7 @@ struct Latency {
 
 // One direction between two hosts.
 struct LinkOptions {
-  Latency latency;
+  Latency latency = {};
   // 0: no limit.
   uint64_t bits_per_second = 0;
   // Of packets waiting for the link; beyond it they are dropped. Only with

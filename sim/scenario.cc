@@ -99,6 +99,7 @@ constexpr std::array kCodes = {
     CodeInfo{"failed_precondition", absl::StatusCode::kFailedPrecondition},
     CodeInfo{"invalid_argument", absl::StatusCode::kInvalidArgument},
     CodeInfo{"resource_exhausted", absl::StatusCode::kResourceExhausted},
+    CodeInfo{"unavailable", absl::StatusCode::kUnavailable},
     CodeInfo{"unimplemented", absl::StatusCode::kUnimplemented},
 };
 
@@ -1768,6 +1769,12 @@ absl::StatusOr<Scenario> Builder::Build(const YamlNode& root) {
   const YamlNode* asked = map.Take("asked");
   const YamlNode* order = map.Take("order");
   const YamlNode* end = map.Take("end");
+  if (const YamlNode* events = map.Take("events_max")) {
+    scenario_.events_max =
+        Count(events, std::numeric_limits<int64_t>::max(), 0);
+    scenario_.events_max_place = events->place;
+    if (scenario_.events_max == 0) Fail(events->place, "expected 1 or more");
+  }
   map.Finish();
   if (!failed()) Hosts(hosts);
   if (!failed()) Links(link, links);

@@ -281,6 +281,10 @@ struct Scenario {
   Nanoseconds end = 0;
   // Given in the file: it is not over before.
   bool runs_to_end = false;
+  // How many events it may take at most, setting up included: who spins takes
+  // more. 0: any number.
+  uint64_t events_max = 0;
+  TextPlace events_max_place;
 };
 
 // Errors: InvalidArgument, "file:line:column: what was expected".

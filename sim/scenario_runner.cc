@@ -1518,6 +1518,12 @@ ScenarioResult Runner::Run() {
                                          zero_ + scenario_.end);
     if (!report.empty()) Fail({}, report);
     JudgeTheRest();
+    if (simulation() != nullptr && scenario_.events_max != 0 &&
+        simulation()->events() > scenario_.events_max) {
+      Fail(scenario_.events_max_place,
+           absl::StrCat("it took ", simulation()->events(),
+                        " events; expected at most ", scenario_.events_max));
+    }
   }
   result_.time = Now();
   if (!result_.passed() && simulation() != nullptr) {
@@ -1578,16 +1584,11 @@ class SimWorld final : public ScenarioWorld {
   std::string RunUntil(absl::FunctionRef<bool()> done,
                        Nanoseconds time) override {
     absl::Duration rest = absl::Nanoseconds(time - simulation_.now());
-    RunResult result = simulation_.RunUntil(done, {.time_max = rest});
-    if (result.reason == StopReason::kIdle) {
-      // Nothing more would happen until then.
-      return {};
-    }
-    if (result.reason == StopReason::kLivelock ||
-        result.reason == StopReason::kTurnLimit) {
-      return result.report;
-    }
-    return {};
+    // When nothing is left to do, nothing more would happen until then.
+    RunResult result =
+        simulation_.RunUntil(done, {.time_max = rest, .report = false});
+    return result.reason == StopReason::kTurnLimit ? simulation_.Report()
+                                                   : result.report;
   }
 
   void ResetConnection(ScenarioIndex host, Handle handle) override {

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 
 #include "absl/strings/numbers.h"
@@ -35,6 +36,10 @@ bool Failed() { return testing::Test::HasFailure(); }
 uint64_t RunOnce(const std::function<void(Simulation&)>& body, uint64_t seed) {
   Simulation simulation({.seed = seed});
   body(simulation);
+  // What closing everything has left on its way arrives.
+  for (const std::unique_ptr<Host>& host : simulation.hosts()) host->Resume();
+  RunResult idle = simulation.RunUntilIdle();
+  EXPECT_TRUE(idle) << idle.report;
   for (const std::string& violation : simulation.violations()) {
     ADD_FAILURE() << violation;
   }

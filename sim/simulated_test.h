@@ -12,7 +12,7 @@
 // prints its seed, the command that replays it, every host's sockets and
 // queues, and the tail of the trace; no further seed is run then. At the end of
 // a body no descriptor may be open, and every operation must have ended exactly
-// once.
+// once; what is still on its way then arrives first.
 //
 // Environment: AIOS_SIM_SEEDS=7 or =1..1000 says which seeds. Without it, 1 to
 // 20, or what `SIMULATED_TEST_SEEDS` says.

@@ -119,7 +119,8 @@ void Simulation::LiftRule(uint64_t id) {
   std::sort(held.begin(), held.end(),
             [](const Packet* a, const Packet* b) { return a->id < b->id; });
   for (Packet* packet : held) {
-    if (!StoppedByRules(packet)) Route(packet, 0);
+    if (StoppedByRules(packet)) continue;
+    Route(packet, LinkBetween(packet->from, packet->to), 0);
   }
 }
 
@@ -343,7 +344,7 @@ bool Simulation::LostOn(Link& link, const Packet& packet) {
   return false;
 }
 
-void Simulation::Send(Packet* packet) {
+void Simulation::Send(Packet* packet, Link* known_link) {
   trace_.Add(now_, What::kPacketSent, packet->from, packet->id,
              packet->sequence, packet->size() * 16 + packet->flags);
   if (recording_ != nullptr) recording_->OnSend(*packet, now_);
@@ -356,13 +357,14 @@ void Simulation::Send(Packet* packet) {
     FreePacket(packet);
     return;
   }
+  Link& link = known_link != nullptr ? *known_link
+                                     : LinkBetween(packet->from, packet->to);
   if (packet->to == packet->from) {
-    Route(packet, 0);
+    Route(packet, link, 0);
     return;
   }
   if (!rules_.empty() && StoppedByRules(packet)) return;
   const FaultRates& faults = options_.faults;
-  Link& link = LinkBetween(packet->from, packet->to);
   if (LostOn(link, *packet)) {
     Drop(packet, Fault::kLoss);
     return;
@@ -392,8 +394,10 @@ void Simulation::Send(Packet* packet) {
     late = DrawDelay(Site::kReorderDelay, link);
     CountFault(Fault::kReordering, true);
   }
-  Route(packet, late);
-  if (copy != nullptr) Route(copy, DrawDelay(Site::kDuplicateDelay, link));
+  Route(packet, link, late);
+  if (copy != nullptr) {
+    Route(copy, link, DrawDelay(Site::kDuplicateDelay, link));
+  }
 }
 
 Nanoseconds Simulation::DrawDelay(Site site, Link& link) {
@@ -407,8 +411,7 @@ Nanoseconds Simulation::DrawDelay(Site site, Link& link) {
                                     10));
 }
 
-void Simulation::Route(Packet* packet, Nanoseconds late) {
-  Link& link = LinkBetween(packet->from, packet->to);
+void Simulation::Route(Packet* packet, Link& link, Nanoseconds late) {
   Nanoseconds arrives = now_ + kLoopbackLatency;
   if (packet->from != packet->to) {
     Nanoseconds leaves = now_;
@@ -532,7 +535,6 @@ bool Simulation::Step(Nanoseconds time_max) {
 }
 
 void Simulation::RunTurn(SimPoller& poller) {
-  uint64_t id = poller.id_;
   if (poller.last_turn_ == now_) {
     if (++poller.turns_now_ > options_.turns_at_one_moment_max) {
       livelock_ = absl::StrCat(
@@ -546,14 +548,16 @@ void Simulation::RunTurn(SimPoller& poller) {
     poller.last_turn_ = now_;
     poller.turns_now_ = 1;
   }
-  trace_.Add(now_, What::kTurn, poller.kernel_->host_.index_, id);
+  trace_.Add(now_, What::kTurn, poller.kernel_->host_.index_, poller.id_);
   Host* before = std::exchange(current_host_, &poller.kernel_->host_);
+  TurnFrame frame{.poller = &poller, .outer = turns_};
+  turns_ = &frame;
   poller.in_turn_ = true;
   Nanoseconds sleep = poller.turn_();
+  turns_ = frame.outer;
   current_host_ = before;
-  // The turn may have crashed its host, or destroyed its collection.
-  auto found = pollers_.find(id);
-  if (found == pollers_.end() || found->second->kernel_ == nullptr) return;
+  // The turn may have destroyed its collection, or crashed its host.
+  if (frame.poller == nullptr || poller.kernel_ == nullptr) return;
   poller.in_turn_ = false;
   if (poller.woken_ || poller.AnyReady()) sleep = 0;
   if (sleep > 0 && sleep != kForever &&
@@ -599,6 +603,9 @@ void Simulation::Bury(std::unique_ptr<TcpEndpoint> endpoint) {
 }
 
 void Simulation::Forget(SimPoller& poller) {
+  for (TurnFrame* frame = turns_; frame != nullptr; frame = frame->outer) {
+    if (frame->poller == &poller) frame->poller = nullptr;
+  }
   pollers_.erase(poller.id_);
   if (poller.turn_event_ != kNoEvent) events_.Remove(poller.turn_event_);
 }
@@ -613,7 +620,7 @@ void Simulation::After(absl::Duration delay,
 // ---- Running.
 
 RunResult Simulation::Run(absl::FunctionRef<bool()> done, Nanoseconds time_max,
-                          uint64_t events_max, StopReason at_idle,
+                          const RunLimits& limits, StopReason at_idle,
                           StopReason at_time_max) {
   Running running(this);
   AIOS_CHECK(current_host_ == nullptr,
@@ -623,22 +630,26 @@ RunResult Simulation::Run(absl::FunctionRef<bool()> done, Nanoseconds time_max,
     if (!poller->in_wait_) poller->TurnAt(now_);
   }
   for (uint64_t n = 0; !done(); ++n) {
-    if (n == events_max) return Stopped(StopReason::kTurnLimit);
+    if (n == limits.events_max) {
+      return Stopped(StopReason::kTurnLimit, limits.report);
+    }
     if (!Step(time_max)) {
       bool idle = events_.empty();
       if (!idle || at_time_max == StopReason::kDone) {
         now_ = std::max(now_, time_max);
       }
-      return Stopped(idle && at_time_max != StopReason::kDone ? at_idle
-                                                              : at_time_max);
+      return Stopped(
+          idle && at_time_max != StopReason::kDone ? at_idle : at_time_max,
+          limits.report);
     }
-    if (!livelock_.empty()) return Stopped(StopReason::kLivelock);
+    if (!livelock_.empty()) return Stopped(StopReason::kLivelock, true);
   }
   return {};
 }
 
-RunResult Simulation::Stopped(StopReason reason) const {
+RunResult Simulation::Stopped(StopReason reason, bool report) const {
   RunResult result{.reason = reason};
+  if (!report) return result;
   switch (reason) {
     case StopReason::kDone:
       return result;
@@ -662,21 +673,26 @@ RunResult Simulation::Stopped(StopReason reason) const {
 
 RunResult Simulation::RunFor(absl::Duration duration) {
   return Run([] { return false; }, DeadlineAfter(now_, ToNanoseconds(duration)),
-             ~uint64_t{0}, StopReason::kDone, StopReason::kDone);
+             {.events_max = ~uint64_t{0}}, StopReason::kDone,
+             StopReason::kDone);
 }
 
 RunResult Simulation::RunUntil(absl::FunctionRef<bool()> condition,
                                RunLimits limits) {
   return Run(condition, DeadlineAfter(now_, ToNanoseconds(limits.time_max)),
-             limits.events_max, StopReason::kIdle, StopReason::kTimeLimit);
+             limits, StopReason::kIdle, StopReason::kTimeLimit);
 }
 
 RunResult Simulation::RunUntilIdle(RunLimits limits) {
-  RunResult result = Run(
-      [] { return false; }, DeadlineAfter(now_, ToNanoseconds(limits.time_max)),
-      limits.events_max, StopReason::kIdle, StopReason::kTimeLimit);
-  if (result.reason == StopReason::kIdle) result.report.clear();
-  return result;
+  // What it is for has no report: writing one takes longer than many a run.
+  RunLimits silent = limits;
+  silent.report = false;
+  RunResult result = Run([] { return false; },
+                         DeadlineAfter(now_, ToNanoseconds(limits.time_max)),
+                         silent, StopReason::kIdle, StopReason::kTimeLimit);
+  bool there = result.reason == StopReason::kIdle ||
+               result.reason == StopReason::kLivelock;
+  return there ? result : Stopped(result.reason, limits.report);
 }
 
 void Simulation::StartRecording() {

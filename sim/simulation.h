@@ -109,6 +109,9 @@ struct RunLimits {
   // Virtual time that a `RunUntil` or `RunUntilIdle` may take.
   absl::Duration time_max = absl::Hours(1);
   uint64_t events_max = 1'000'000'000;
+  // Whether a run that does not get there says what was pending. Without it
+  // only a livelock is reported, and the reason tells the others.
+  bool report = true;
 };
 
 struct RunResult {
@@ -260,8 +263,9 @@ class Simulation {
   // Does the next event; false when there is none, or it is later than
   // `time_max`.
   bool Step(Nanoseconds time_max);
+  // `at_idle` and `at_time_max` are what it means to get there.
   RunResult Run(absl::FunctionRef<bool()> done, Nanoseconds time_max,
-                uint64_t events_max, StopReason at_idle,
+                const RunLimits& limits, StopReason at_idle,
                 StopReason at_time_max);
   // For a `Wait` of a collection that is driven by hand.
   void SleepUntil(Nanoseconds deadline, absl::FunctionRef<bool()> awake);
@@ -271,7 +275,7 @@ class Simulation {
   void RunTurn(SimPoller& poller);
   // With clocks and randomness as when code of the host runs.
   void RunAs(Host& host, absl::FunctionRef<void()> function);
-  RunResult Stopped(StopReason reason) const;
+  RunResult Stopped(StopReason reason, bool report) const;
   RuleState& AddRule(RuleState::Kind kind, const Host* from, const Host* to,
                      bool both, Rule* rule);
   void LiftRule(uint64_t id);
@@ -280,14 +284,15 @@ class Simulation {
   // The network.
   Packet* NewPacket();
   void FreePacket(Packet* packet);
-  void Send(Packet* packet);
+  // `link` is the one between its hosts, where that is known.
+  void Send(Packet* packet, Link* link = nullptr);
   bool AppliesTo(const RuleState& rule, const Packet& packet) const;
   bool StoppedByRules(Packet* packet);
   // Of rules that were made while it was under way.
   bool StoppedUnderWay(Packet* packet);
   void KeepBack(RuleState& rule, Packet* packet);
   // Sends it on its way, `late` by so much and in nobody's order if not 0.
-  void Route(Packet* packet, Nanoseconds late);
+  void Route(Packet* packet, Link& link, Nanoseconds late);
   // Drawn when a packet is late, from its link's latency.
   Nanoseconds DrawDelay(Site site, Link& link);
   bool LostOn(Link& link, const Packet& packet);
@@ -316,6 +321,12 @@ class Simulation {
   std::map<std::pair<uint32_t, uint32_t>, Link> links_;
   std::map<uint64_t, RuleState> rules_;
   std::map<uint64_t, SimPoller*> pollers_;
+  // A turn on the stack; `poller` is null when it has gone meanwhile.
+  struct TurnFrame {
+    SimPoller* poller;
+    TurnFrame* outer;
+  };
+  TurnFrame* turns_ = nullptr;
   // Ended connections whose functions may still be on the stack.
   std::vector<std::unique_ptr<TcpEndpoint>> graveyard_;
   std::vector<std::unique_ptr<Packet>> packets_;

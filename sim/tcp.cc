@@ -52,11 +52,17 @@ size_t TcpEndpoint::Window() const {
                           std::max(window_told_, expected_) - expected_);
 }
 
-size_t TcpEndpoint::SegmentMax() const {
+Simulation::Link& TcpEndpoint::Link() {
+  if (link_ == nullptr) {
+    link_ =
+        &kernel_.simulation_.LinkBetween(kernel_.host_.index_, remote_host_);
+  }
+  return *link_;
+}
+
+size_t TcpEndpoint::SegmentMax() {
   if (remote_host_ == kernel_.host_.index_) return 65495;
-  Simulation& simulation = kernel_.simulation_;
-  size_t mtu = simulation.LinkBetween(kernel_.host_.index_, remote_host_)
-                   .options.mtu_bytes;
+  size_t mtu = Link().options.mtu_bytes;
   return mtu > 40 ? mtu - 40 : 1;
 }
 
@@ -83,7 +89,7 @@ void TcpEndpoint::Emit(uint8_t flags, uint64_t sequence, size_t offset,
     unacknowledged_segments_ = 0;
     acknowledge_at_ = kForever;
   }
-  simulation.Send(packet);
+  simulation.Send(packet, &Link());
 }
 
 void TcpEndpoint::Transmit() {

@@ -24,6 +24,7 @@
 #include "sim/choice.h"
 #include "sim/event_queue.h"
 #include "sim/packet.h"
+#include "sim/simulation.h"
 #include "sim/stream_buffer.h"
 #include "sim/stream_check.h"
 
@@ -107,7 +108,8 @@ class TcpEndpoint {
 
  private:
   size_t Window() const;
-  size_t SegmentMax() const;
+  size_t SegmentMax();
+  Simulation::Link& Link();
   uint64_t SendEnd() const { return unacknowledged_ + sent_.size(); }
   void Emit(uint8_t flags, uint64_t sequence, size_t offset, size_t length);
   void SendAcknowledgement() { Emit(Packet::kAck, next_, 0, 0); }
@@ -134,6 +136,7 @@ class TcpEndpoint {
   const SocketAddress local_;
   const SocketAddress remote_;
   const uint32_t remote_host_;
+  Simulation::Link* link_ = nullptr;
   uint64_t peer_id_ = 0;
   size_t send_capacity_ = kSendCapacity;
   size_t receive_capacity_ = kReceiveCapacity;

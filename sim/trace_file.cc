@@ -84,6 +84,15 @@ class Reader {
     return number.value_or(0);
   }
 
+  Nanoseconds Time(std::string_view word) {
+    uint64_t time = Number(word);
+    if (time < static_cast<uint64_t>(kForever)) {
+      return static_cast<Nanoseconds>(time);
+    }
+    Fail("expected a time");
+    return 0;
+  }
+
   // A number that says how many lines follow.
   uint64_t Count(std::string_view word) {
     uint64_t count = Number(word);
@@ -171,9 +180,7 @@ absl::StatusOr<TraceFile> ParseTraceFile(std::string_view file,
   trace.passed = words[1] == "pass";
   if (!trace.passed && words[1] != "fail") reader.Fail("expected pass or fail");
   trace.hash = reader.Number(reader.Words("hash", 2)[1], 16);
-  uint64_t time = reader.Number(reader.Words("time", 2)[1]);
-  if (time >= static_cast<uint64_t>(kForever)) reader.Fail("expected a time");
-  trace.time = static_cast<Nanoseconds>(time);
+  trace.time = reader.Time(reader.Words("time", 2)[1]);
 
   words = reader.Words("scenario", 3);
   trace.scenario_file = std::string(words[2]);
@@ -200,8 +207,10 @@ absl::StatusOr<TraceFile> ParseTraceFile(std::string_view file,
   for (uint64_t n = reader.Count(words[1]); n != 0 && !reader.failed(); --n) {
     words = reader.Words("", 6);
     TraceEvent event;
-    event.time = static_cast<Nanoseconds>(reader.Number(words[0]));
-    event.host = static_cast<uint32_t>(reader.Number(words[1]));
+    event.time = reader.Time(words[0]);
+    uint64_t host = reader.Number(words[1]);
+    if (host > UINT32_MAX) reader.Fail("expected a smaller number");
+    event.host = static_cast<uint32_t>(host);
     event.what = WhatByName(words[2]);
     event.subject = reader.Number(words[3]);
     event.a = reader.Number(words[4]);

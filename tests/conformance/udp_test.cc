@@ -627,6 +627,44 @@ TEST_P(UdpTest, ClosingOrDestroyingTheStateInItsUdpCallbacks) {
   }
 }
 
+// The kernel then reports readiness for ever and has nothing to give: a state
+// that waited for the one to lead to the other would spin.
+TEST_P(UdpTest, InputThatIsShutDownIsAtItsEnd) {
+  for (Direction direction : {Direction::kInput, Direction::kIo}) {
+    SCOPED_TRACE(static_cast<int>(direction));
+    std::unique_ptr<UdpPeer> peer = world().Udp(Family::kIpv4);
+    absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
+        ConnectUdp(collection(), peer->address().ip(), peer->address().port());
+    ASSERT_OK(state);
+    std::array<char, 16> buffer;
+    Recorder receive(*this, "receive");
+    ASSERT_OK((*state)->ReceiveMessage(buffer, receive.Callback()));
+    EXPECT_EQ((*state)->Shutdown(direction).value(), true);
+    EXPECT_FALSE(receive.called()) << "posted";
+    ASSERT_TRUE(RunUntil(receive));
+    EXPECT_EQ(receive.last().status, IoStatus::kEof);
+    EXPECT_EQ(receive.last().count, 0u);
+    Recorder wait(*this, "wait");
+    ASSERT_OK((*state)->WaitForInput(wait.Callback()));
+    ASSERT_TRUE(RunUntil(wait));
+    EXPECT_EQ(wait.last().status, IoStatus::kEof);
+    Recorder send(*this, "send");
+    ASSERT_OK((*state)->SendMessage("x", send.Callback()));
+    ASSERT_TRUE(RunUntil(send));
+    EXPECT_EQ(send.last().status, direction == Direction::kInput
+                                      ? IoStatus::kOk
+                                      : IoStatus::kError);
+  }
+  // Without a peer the kernel calls it an error, and may do it all the same.
+  std::unique_ptr<AsyncIoState> state = MakeUdp(Family::kIpv4, "loose");
+  EXPECT_FALSE(state->Shutdown(Direction::kInput).ok());
+  Recorder wait(*this, "wait");
+  ASSERT_OK(state->WaitForInput(wait.Callback(),
+                                {.timeout = absl::Milliseconds(10)}));
+  ASSERT_TRUE(RunUntil(wait));
+  EXPECT_NE(wait.last().status, IoStatus::kOk);
+}
+
 TEST_P(UdpTest, ScopedTargetsAreSentThroughTheirInterface) {
   std::optional<TestWorld::LinkLocal> link = world().link_local();
   if (!link.has_value()) {

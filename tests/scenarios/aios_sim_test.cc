@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/programs/program.h"
@@ -131,6 +132,37 @@ TEST_F(AiosSimTest, ATraceIsReplayed) {
   replay = Execute({"replay", Write("other_choice.trace", text)});
   EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
   EXPECT_TRUE(absl::StrContains(replay.out, "The first event that differs"))
+      << replay.out;
+}
+
+// A trace of before the program drew the choices of a further site: those that
+// it has are what they were, and the new ones come from the seed.
+TEST_F(AiosSimTest, ATraceIsReplayedThoughTheProgramMakesMoreChoices) {
+  std::string trace = Path("older.trace");
+  EXPECT_EQ(Execute({"run", kOther, "--seed=3", "--trace=" + trace}).code, 0);
+  std::vector<std::string> kept;
+  size_t all = 0;
+  size_t dropped = 0;
+  for (const std::string& line :
+       std::vector<std::string>(absl::StrSplit(Read(trace), '\n'))) {
+    bool is_new = absl::StartsWith(line, "would_block ") ||
+                  absl::StartsWith(line, "segment_size ");
+    if (absl::StartsWith(line, "choices ")) all = std::stoul(line.substr(8));
+    if (is_new) {
+      ++dropped;
+    } else {
+      kept.push_back(line);
+    }
+  }
+  EXPECT_GT(dropped, 0u);
+  EXPECT_LT(dropped, all);
+  std::string text = absl::StrJoin(kept, "\n");
+  std::string count = absl::StrCat("\nchoices ", all, "\n");
+  text.replace(text.find(count), count.size(),
+               absl::StrCat("\nchoices ", all - dropped, "\n"));
+  Ending replay = Execute({"replay", Write("newer.trace", text)});
+  EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+  EXPECT_TRUE(absl::StrContains(replay.out, "the same run as recorded"))
       << replay.out;
 }
 

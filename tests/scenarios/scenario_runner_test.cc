@@ -84,6 +84,30 @@ TEST(ScenarioRunnerTest, EveryDisappointmentIsNamed) {
   EXPECT_EQ(FailuresOf(read("any")), "");
 }
 
+TEST(ScenarioRunnerTest, TooManyEventsAreNamed) {
+  EXPECT_FAILURE(absl::StrCat(kExchange, "events_max: 5\n"),
+                 "f:12:13: it took ");
+  EXPECT_EQ(FailuresOf(absl::StrCat(kExchange, "events_max: 500\n")), "");
+}
+
+TEST(ScenarioRunnerTest, TheRecordingIsOfTheScenario) {
+  ScenarioResult result = RunScenario(Parse(kExchange), {.draw = true});
+  EXPECT_TRUE(result.passed());
+  ASSERT_NE(result.recording, nullptr);
+  ASSERT_EQ(result.recording->hosts().size(), 2u);
+  bool found = false;
+  for (const RecordedOperation& operation : result.recording->operations()) {
+    if (operation.detail != "read_buffer 4") continue;
+    found = true;
+    EXPECT_EQ(operation.state_name, "alice");
+    EXPECT_EQ(operation.start, result.zero);
+    EXPECT_EQ(operation.end, result.zero + 1'010'000'000);
+  }
+  EXPECT_TRUE(found);
+  // Drawing is no part of the run.
+  EXPECT_EQ(result.hash, RunScenario(Parse(kExchange)).hash);
+}
+
 TEST(ScenarioRunnerTest, WhatDoesNotHappenIsNamed) {
   EXPECT_FAILURE("steps: [{at: 0s, state: alice, read_buffer: 4}]\n",
                  "has not ended; expected ok");

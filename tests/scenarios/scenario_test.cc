@@ -139,6 +139,29 @@ TEST(ScenarioTest, NotAScenario) {
   EXPECT_ERROR(ErrorOf("title: x\n---\ntitle: y\n"), "3:1", "second document");
 }
 
+TEST(ScenarioTest, HowManyEventsItMayTake) {
+  absl::StatusOr<Scenario> scenario =
+      ParseScenario("f", std::string(kGood) + "events_max: 500\n");
+  ASSERT_TRUE(scenario.ok()) << scenario.status();
+  EXPECT_EQ(scenario->events_max, 500u);
+  for (const char* bad : {"0", "-1", "many", "18446744073709551616"}) {
+    std::string error =
+        ErrorOf(std::string(kGood) + "events_max: " + bad + "\n");
+    EXPECT_EQ(error.substr(0, 6), "13:13:") << bad << ": " << error;
+  }
+}
+
+TEST(ScenarioTest, DeepAndLongTextsEndQuickly) {
+  EXPECT_ERROR(ErrorOf("title: " + std::string(500'000, '[')), "1:23", "deep");
+  EXPECT_ERROR(ErrorOf("title: " + std::string(500'000, '{')), "1:9",
+               "a word as the key");
+  EXPECT_ERROR(ErrorOf(std::string(500'000, '-')), "1:1", "");
+  std::string steps = "title:\n";
+  for (int i = 1; i != 400; ++i) steps += std::string(i, ' ') + "- - a:\n";
+  EXPECT_NE(ErrorOf(steps), "none");
+  EXPECT_NE(ErrorOf("title: \"" + std::string(900'000, 'x') + "\n"), "none");
+}
+
 TEST(ScenarioTest, StatesThatCannotBe) {
   auto with = [](const std::string& states) {
     return ErrorOf("title: x\nhosts: [c, s]\nstates:\n" + states +

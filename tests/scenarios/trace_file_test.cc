@@ -73,6 +73,25 @@ TEST(TraceFileTest, OtherVersionsAndOtherFiles) {
       "truncated"));
 }
 
+TEST(TraceFileTest, NumbersThatAreTooGreat) {
+  std::string text = FormatTraceFile(Example());
+  EXPECT_EQ(
+      ErrorOf(absl::StrReplaceAll(
+          text, {{"\ntime 1500000000\n", "\ntime 9223372036854775807\n"}})),
+      "f:5:1: expected a time");
+  EXPECT_TRUE(absl::StrContains(
+      ErrorOf(absl::StrReplaceAll(
+          text, {{"\n5 1 send ", "\n18446744073709551615 1 send "}})),
+      "expected a time"));
+  EXPECT_TRUE(
+      absl::StrContains(ErrorOf(absl::StrReplaceAll(
+                            text, {{"\n5 1 send ", "\n5 4294967296 send "}})),
+                        "a smaller number"));
+  EXPECT_TRUE(absl::StrContains(
+      ErrorOf(absl::StrReplaceAll(text, {{"\n5 1 send ", "\n5 1 walk "}})),
+      "the name of an event"));
+}
+
 TEST(TraceFileTest, ChoicesThatThisProgramDoesNotKnow) {
   std::string text = absl::StrReplaceAll(
       FormatTraceFile(Example()), {{"\nlatency ", "\nphase_of_the_moon "}});

@@ -1,0 +1,358 @@
+// Scenario S39: callbacks call back into every function of the interface, at
+// random. Every operation still ends exactly once, none inside the call that
+// started it or inside another callback, and nothing is left over.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "aios/aios.h"
+#include "gtest/gtest.h"
+#include "sim/simulated_test.h"
+
+namespace aios::sim {
+namespace {
+
+// Everything that a callback calls.
+enum Call : size_t {
+  kReadBuffer,
+  kReadWithChecking,
+  kWaitForInput,
+  kReceiveMessage,
+  kWriteBuffer,
+  kSendMessage,
+  kSendMessageToAddress,
+  kDiscard,
+  kFinish,
+  kGetBufferedData,
+  kAbortInput,
+  kAbortOutput,
+  kAbortIo,
+  kAbortAndClose,
+  kShutdown,
+  kShutdownWithAbort,
+  kClose,
+  kDestroy,
+  kAttributes,
+  kConnectTcp,
+  kConnectUdp,
+  kOpenUdp,
+  kApply,
+  kStopLoop,
+  kLookAtCollection,
+  kCloseCollection,
+  kCloseListener,
+  kCallCount,
+};
+
+// How often each was called, of all seeds: and by that, that each was.
+std::array<uint64_t, kCallCount> calls_made;
+
+class Caller {
+ public:
+  Caller(Simulation& simulation, Host& host, IpAddress server, int budget)
+      : simulation_(simulation),
+        collection_(MakeWaitStateCollection(host.kernel()).value()),
+        server_(server),
+        budget_(budget) {}
+
+  void Listen() {
+    listener_ =
+        AcceptTcpConnections(
+            *collection_, 7,
+            [this](AcceptingHandle&, std::unique_ptr<AsyncIoState> state) {
+              InCallback callback(*this);
+              Keep(std::move(state));
+              Meddle();
+            },
+            {.queue_output = true})
+            .value();
+  }
+
+  void Begin() {
+    for (Call call : {kConnectTcp, kConnectTcp, kOpenUdp, kConnectUdp}) {
+      Make(call);
+    }
+  }
+
+  // Operations that were taken and have neither ended by a callback nor by
+  // what may stand in its place.
+  void ExpectEachOperationEndedOnce() {
+    for (const auto& [number, ends] : ends_) {
+      EXPECT_LE(ends, 1) << "operation " << number << " has ended " << ends
+                         << " times";
+    }
+  }
+  uint64_t ended() const { return ended_; }
+  size_t open() const { return collection_->size(); }
+
+ private:
+  // Callbacks do not nest.
+  class InCallback {
+   public:
+    explicit InCallback(Caller& caller) : caller_(caller) {
+      EXPECT_EQ(caller_.depth_++, 0) << "a callback within a callback or call";
+    }
+    ~InCallback() { --caller_.depth_; }
+    InCallback(const InCallback&) = delete;
+    InCallback& operator=(const InCallback&) = delete;
+
+   private:
+    Caller& caller_;
+  };
+
+  uint64_t Choose(uint64_t count) { return simulation_.Choose(count); }
+
+  uint64_t Keep(std::unique_ptr<AsyncIoState> state) {
+    uint64_t number = next_state_++;
+    states_[number] = std::move(state);
+    return number;
+  }
+
+  // A callback for an operation: it counts, and calls whatever comes up.
+  IoCallback Counting() {
+    uint64_t number = next_operation_++;
+    return [this, number](AsyncIoState& state, const IoResult& result) {
+      InCallback callback(*this);
+      // The one of `ReadWithChecking` may be called many times with kOk.
+      ++ended_;
+      if (!result.ok() || !checking_.contains(number)) {
+        EXPECT_EQ(++ends_[number], 1);
+      }
+      current_ = &state;
+      destroyed_ = false;
+      Meddle();
+      if (!destroyed_ && checking_.contains(number) && Choose(2) == 0) {
+        static_cast<void>(state.Finish(result.data.size()));
+      }
+      current_ = nullptr;
+    };
+  }
+
+  // Some calls, on any state, and mostly on the one whose callback this is.
+  void Meddle() {
+    for (uint64_t n = Choose(4); n != 0 && budget_ > 0; --n) {
+      --budget_;
+      auto call = static_cast<Call>(Choose(kCallCount));
+      // Rarely what ends everything.
+      if (call == kCloseCollection && Choose(40) != 0) continue;
+      if (call == kCloseListener && Choose(20) != 0) continue;
+      ++calls_made[call];
+      Make(call);
+    }
+  }
+
+  void Make(Call call) {
+    switch (call) {
+      case kConnectTcp: {
+        auto made = ConnectTcp(*collection_, server_, 7, Counting(),
+                               {.read_timeout = absl::Seconds(2),
+                                .write_timeout = absl::Seconds(3),
+                                .connect_timeout = absl::Seconds(5),
+                                .queue_output = true});
+        if (made.ok()) Keep(*std::move(made));
+        return;
+      }
+      case kOpenUdp:
+      case kConnectUdp: {
+        UdpOptions options = {.read_timeout = absl::Seconds(1),
+                              .write_timeout = absl::Seconds(1)};
+        auto made = call == kOpenUdp ? OpenUdp(*collection_, std::move(options))
+                                     : ConnectUdp(*collection_, server_, 9,
+                                                  std::move(options));
+        if (!made.ok()) return;
+        uint64_t number = Keep(*std::move(made));
+        static_cast<void>(states_[number]->ReceiveMessage(buffer_, Counting()));
+        return;
+      }
+      case kApply:
+        EXPECT_TRUE(collection_
+                        ->Apply([this] {
+                          InCallback callback(*this);
+                          Meddle();
+                        })
+                        .ok());
+        return;
+      case kStopLoop:
+        collection_->StopLoop();
+        return;
+      case kLookAtCollection:
+        EXPECT_FALSE(collection_->Alive());
+        EXPECT_EQ(collection_->name(), "");
+        EXPECT_LE(collection_->size(), next_state_);
+        return;
+      case kCloseCollection:
+        collection_->Close();
+        return;
+      case kCloseListener:
+        if (listener_ != nullptr) {
+          static_cast<void>(listener_->Close([this](WaitStateCollection&) {
+            InCallback callback(*this);
+            Meddle();
+          }));
+        }
+        return;
+      default:
+        break;
+    }
+    auto found = states_.end();
+    if (current_ != nullptr && !destroyed_ && Choose(2) == 0) {
+      for (found = states_.begin(); found != states_.end(); ++found) {
+        if (found->second.get() == current_) break;
+      }
+    }
+    if (found == states_.end() && !states_.empty()) {
+      found = std::next(states_.begin(),
+                        static_cast<int64_t>(Choose(states_.size())));
+    }
+    if (found == states_.end()) return;
+    if (call == kDestroy) {
+      destroyed_ |= found->second.get() == current_;
+      states_.erase(found);
+      return;
+    }
+    MakeOn(*found->second, call);
+  }
+
+  void MakeOn(AsyncIoState& state, Call call) {
+    // What it returns is about mistakes, of which there are plenty here.
+    auto ignore = [](const auto&) {};
+    std::string_view data(kData, 1 + Choose(kDataSize));
+    switch (call) {
+      case kReadBuffer:
+        ignore(state.ReadBuffer(
+            std::span(buffer_).first(1 + Choose(buffer_.size())), Counting()));
+        break;
+      case kReadWithChecking:
+        checking_.insert(next_operation_);
+        ignore(state.ReadWithChecking(Counting()));
+        break;
+      case kWaitForInput:
+        ignore(state.WaitForInput(Counting()));
+        break;
+      case kReceiveMessage:
+        ignore(state.ReceiveMessage(buffer_, Counting()));
+        break;
+      case kWriteBuffer:
+        ignore(state.WriteBuffer(data, Counting()));
+        break;
+      case kSendMessage:
+        ignore(state.SendMessage(data, Counting()));
+        break;
+      case kSendMessageToAddress:
+        ignore(state.SendMessageToAddress(server_, 9, data, Counting()));
+        break;
+      case kDiscard:
+        ignore(state.Discard(Choose(10)));
+        break;
+      case kFinish:
+        ignore(state.Finish(Choose(10)));
+        break;
+      case kGetBufferedData:
+        ignore(state.GetBufferedData(buffer_));
+        break;
+      case kAbortInput:
+        ignore(state.Abort(Counting(), Direction::kInput));
+        break;
+      case kAbortOutput:
+        ignore(state.Abort(Counting(), Direction::kOutput));
+        break;
+      case kAbortIo:
+        ignore(state.Abort(Counting(), Direction::kIo));
+        break;
+      case kAbortAndClose:
+        ignore(state.AbortAndClose({.close_callback = [this](AsyncIoState&) {
+          InCallback callback(*this);
+          Meddle();
+        }}));
+        break;
+      case kShutdown:
+        ignore(state.Shutdown(Direction::kOutput));
+        break;
+      case kShutdownWithAbort:
+        ignore(state.Shutdown(Direction::kIo,
+                              {.abort = true, .callback = Counting()}));
+        break;
+      case kClose:
+        state.Close();
+        break;
+      case kAttributes:
+        state.set_name("a name");
+        state.set_user_info(7);
+        ignore(state.set_read_timeout(absl::Milliseconds(Choose(3000))));
+        ignore(state.set_write_timeout(absl::Milliseconds(Choose(3000))));
+        ignore(state.set_max_read(1 + Choose(100)));
+        ignore(state.BufferedDataLength());
+        ignore(state.address());
+        ignore(state.peer_address());
+        ignore(state.collection());
+        ignore(state.object());
+        break;
+      default:
+        FAIL() << "no call on a state: " << call;
+    }
+  }
+
+  static constexpr size_t kDataSize = 200'000;
+  static char kData[kDataSize];
+
+  Simulation& simulation_;
+  std::unique_ptr<WaitStateCollection> collection_;
+  const IpAddress server_;
+  int budget_;
+  // Of all reads: nobody looks at what is in it.
+  std::array<char, 5000> buffer_;
+  uint64_t next_state_ = 1;
+  uint64_t next_operation_ = 1;
+  uint64_t ended_ = 0;
+  std::map<uint64_t, int> ends_;
+  std::set<uint64_t> checking_;
+  int depth_ = 0;
+  AsyncIoState* current_ = nullptr;
+  bool destroyed_ = false;
+  std::map<uint64_t, std::unique_ptr<AsyncIoState>> states_;
+  std::unique_ptr<AcceptingHandle> listener_;
+};
+
+char Caller::kData[Caller::kDataSize];
+
+SIMULATED_TEST_SEEDS(CallbacksCallEverythingTest, EveryOperationEndsOnce, 1,
+                     200) {
+  simulation.SetFaults({.loss = 10'000,
+                        .short_read = 200'000,
+                        .short_write = 200'000,
+                        .spurious = 100'000,
+                        .split = 300'000});
+  Host& server_host = simulation.AddHost("server");
+  Host& client_host = simulation.AddHost("client");
+  Caller server(simulation, server_host, server_host.ipv4(), 400);
+  Caller client(simulation, client_host, server_host.ipv4(), 400);
+  server.Listen();
+  client.Begin();
+  EXPECT_TRUE(simulation.RunFor(absl::Minutes(2)));
+  server.ExpectEachOperationEndedOnce();
+  client.ExpectEachOperationEndedOnce();
+  EXPECT_GT(client.ended(), 0u);
+}
+
+// Otherwise the test above would prove less than it says.
+TEST(CallbacksCallEverythingTest, EveryFunctionWasCalled) {
+  if (calls_made == decltype(calls_made){}) {
+    GTEST_SKIP() << "the test before has not run in this process";
+  }
+  for (size_t call = 0; call != kCallCount; ++call) {
+    EXPECT_GT(calls_made[call], 0u) << "number " << call;
+  }
+}
+
+}  // namespace
+}  // namespace aios::sim
