@@ -19,13 +19,19 @@ double Microseconds(Nanoseconds time) {
   return static_cast<double>(time) / 1000;
 }
 
+// Of a host; 0 is taken by the system's idle process.
+uint32_t Process(size_t host) { return static_cast<uint32_t>(host) + 1; }
+
 // Slices that overlap, as packets do, need a track of their own each.
 void AddSlice(Json& events, uint32_t host, const char* category,
               const std::string& id, const std::string& name, Nanoseconds start,
               Nanoseconds end, Json arguments) {
-  Json event = {
-      {"cat", category},           {"id", id}, {"name", name}, {"pid", host},
-      {"ts", Microseconds(start)}, {"ph", "b"}};
+  Json event = {{"cat", category},
+                {"id", id},
+                {"name", name},
+                {"pid", Process(host)},
+                {"ts", Microseconds(start)},
+                {"ph", "b"}};
   event["args"] = std::move(arguments);
   events.push_back(event);
   event["ph"] = "e";
@@ -41,7 +47,7 @@ std::string ToPerfetto(const Recording& recording) {
   for (size_t i = 0; i != recording.hosts().size(); ++i) {
     events.push_back({{"ph", "M"},
                       {"name", "process_name"},
-                      {"pid", i},
+                      {"pid", Process(i)},
                       {"args", {{"name", recording.hosts()[i]}}}});
   }
   // What has not ended lasts as long as anything did.
@@ -58,7 +64,10 @@ std::string ToPerfetto(const Recording& recording) {
     bool ended = operation.end != kForever;
     AddSlice(events, operation.host, "operation",
              absl::StrCat("operation-", operation.host, "-", operation.number),
-             operation.kind, operation.start, ended ? operation.end : last,
+             operation.detail.empty()
+                 ? operation.kind
+                 : operation.state_name + " " + operation.detail,
+             operation.start, ended ? operation.end : last,
              {{"state", operation.state},
               {"status", ended ? std::string(IoStatusName(operation.status))
                                : std::string("in progress")},
@@ -80,7 +89,7 @@ std::string ToPerfetto(const Recording& recording) {
     events.push_back({{"ph", "i"},
                       {"s", "p"},
                       {"name", mark.text},
-                      {"pid", mark.host},
+                      {"pid", Process(mark.host)},
                       {"ts", Microseconds(mark.time)}});
   }
   Json file = {{"displayTimeUnit", "ns"}};

@@ -9,8 +9,8 @@
 
 namespace aios::sim {
 
-// JSON: hosts as processes, states as threads, operations and packets as
-// slices, with virtual time.
+// JSON: hosts as processes, operations and packets as slices on them, faults as
+// instants, with virtual time.
 std::string ToPerfetto(const Recording& recording);
 
 }  // namespace aios::sim

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -218,6 +219,26 @@ TEST_F(ExportsTest, TimelineIsJsonWithEveryOperationAndPacket) {
   EXPECT_EQ(operations, recording_->operations().size());
   EXPECT_EQ(packets, recording_->packets().size());
   EXPECT_EQ(timeouts, 1u);
+}
+
+TEST_F(ExportsTest, EverySliceOfTheTimelineEnds) {
+  nlohmann::json file = nlohmann::json::parse(ToPerfetto(*recording_));
+  std::map<std::string, nlohmann::json> open;
+  for (const nlohmann::json& event : file.at("traceEvents")) {
+    EXPECT_GE(event.at("pid").get<int>(), 1) << "0 is the idle process";
+    EXPECT_LE(event.at("pid").get<int>(), 2);
+    if (event.at("ph") == "b") {
+      EXPECT_TRUE(open.emplace(event.at("id"), event).second) << event;
+    } else if (event.at("ph") == "e") {
+      auto begin = open.find(event.at("id"));
+      ASSERT_NE(begin, open.end()) << event;
+      EXPECT_EQ(begin->second.at("cat"), event.at("cat"));
+      EXPECT_LE(begin->second.at("ts").get<double>(),
+                event.at("ts").get<double>());
+      open.erase(begin);
+    }
+  }
+  EXPECT_TRUE(open.empty());
 }
 
 // What a page draws.
