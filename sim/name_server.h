@@ -162,7 +162,8 @@ class NameServer {
   // chance does not leave out counts.
 
   // Answers every message, a query or not, with what `function` makes of it,
-  // whatever the zone and the rules say. For tests that know better.
+  // whatever the zone and the rules say: at most 65,535 bytes by TCP. For tests
+  // that know better.
   using AnswerFunction =
       absl::AnyInvocable<std::string(std::string_view message, bool tcp)>;
   void AnswerWith(AnswerFunction function) { function_ = std::move(function); }
