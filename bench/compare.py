@@ -195,12 +195,16 @@ class Program:
     def processor_times(self):
         """Returns seconds in total, and ticks in user and system mode."""
         self.settle()
-        total = 0
-        for thread in os.listdir(f"/proc/{self.pid}/task"):
-            with open(f"/proc/{self.pid}/task/{thread}/schedstat", encoding="ascii") as file:
-                total += int(file.read().split()[0])
         with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
             fields = file.read().rpartition(")")[2].split()
+        total = 0
+        try:
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
+                with open(f"/proc/{self.pid}/task/{thread}/schedstat", encoding="ascii") as file:
+                    total += int(file.read().split()[0])
+        except FileNotFoundError:
+            # A kernel that counts in ticks only.
+            total = (int(fields[11]) + int(fields[12])) * 1e9 / os.sysconf("SC_CLK_TCK")
         return total / 1e9, int(fields[11]), int(fields[12])
 
     def memory(self):
@@ -471,6 +475,14 @@ def parse_options(arguments):
     for key in ("json", "chart", "page", "read_json"):
         if getattr(options, key):
             setattr(options, key, os.path.join(start, getattr(options, key)))
+    # What would fail after a quarter of an hour fails now.
+    try:
+        if options.chart:
+            report.import_matplotlib()
+        if options.page:
+            report.split_page(options.page)
+    except (ImportError, OSError, ValueError) as failure:
+        parser.error(f"{failure} (tools/setup --compare installs what is needed)")
     return options
 
 

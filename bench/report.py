@@ -147,8 +147,9 @@ def goals(results):
         add("instructions", f"{scenario}: user instructions",
             of(scenario, "aios").get("instructions"), limit)
     for scenario, limit in (("ping_pong_1_64", 3), ("ready_16", 2 + 1 / 16),
-                            # 128 reports a turn.
-                            ("ready_1000", 2 + 8 / 1000), ("udp_1", 3), ("churn", 10),
+                            # 128 reports a turn, and some turns that find fewer because the
+                            # system let the load be interrupted.
+                            ("ready_1000", 2 + 16 / 1000), ("udp_1", 3), ("churn", 10),
                             # A wait, a receive and a send for 16.
                             ("pipelining", 3 / 16)):
         add("calls", f"{scenario}: kernel calls", of(scenario, "aios").get("calls"), limit)
@@ -193,10 +194,10 @@ def markdown_table(rows):
             [rows[0], ["---"] + ["---:"] * (len(rows[0]) - 1)] + rows[1:]] + [""]
 
 
-def comparison(results, take, digits):
-    """Returns a table of all scenarios: the floor's figure, and the others' ratios to it."""
+def comparison(results, take, digits, ratios=False):
+    """Returns a table of all scenarios: everybody's figures, or else their ratios to the floor's."""
     others = [contestant for contestant in NAMES
-              if contestant != "epoll" and any(contestant in measured
+              if contestant != "epoll" and any(take(measured.get(contestant, {})) is not None
                                                for measured in results["results"].values())]
     rows = [["scenario", "epoll by hand"] + [NAMES[contestant] for contestant in others]]
     for name, scenario in results["scenarios"].items():
@@ -207,7 +208,7 @@ def comparison(results, take, digits):
         rows.append([scenario["what"], number(floor, digits)])
         for contestant in others:
             value = take(measured.get(contestant, {}))
-            cell = "" if value is None else f"{value / floor:.2f}"
+            cell = number(ratio(value, floor), 2) if ratios else number(value, digits)
             rows[-1].append(f"**{cell}**" if contestant == "aios" else cell)
     return markdown_table(rows) if len(rows) > 1 else ["Not measured.", ""]
 
@@ -248,18 +249,17 @@ def page_text(results):
         "### Processor time of the server", "",
         "Microseconds a request of the server that was written by hand on epoll, and how many "
         "times that the others take. All have the idle timeout.", "",
-        *comparison(results, lambda result: median(result, "cpu_us"), 2),
+        *comparison(results, lambda result: median(result, "cpu_us"), 2, ratios=True),
         "The other libraries without an idle timeout, in times of epoll by hand with it:", "",
         *without_timeout(results),
         "### Kernel calls", "",
-        "A request of epoll by hand, and how many times that the others make.", "",
+        "A request.", "",
         *comparison(results, lambda result: result.get("calls"), 3),
         "### User instructions", "",
-        "A request of epoll by hand, and how many times that the others execute.", "",
+        "A request. Where there is none, it was not stepped through: that would take minutes.", "",
         *comparison(results, lambda result: result.get("instructions"), 0),
         "### Memory", "",
-        "Bytes of resident memory for an idle connection of epoll by hand, and how many times "
-        "that the others take.", "",
+        "Bytes of resident memory for an idle connection.", "",
         *comparison(results, lambda result: median(result, "bytes_per_idle_connection"), 0),
         "### Requests a second and latencies", "",
         *latencies(results),
@@ -278,13 +278,19 @@ def page_text(results):
     return "\n".join(lines)
 
 
-def write_page(results, path):
+def split_page(path):
+    """Returns what stands before and after the tables."""
     with open(path, encoding="utf-8") as file:
         page = file.read()
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path} has no marks for the tables")
+    return before, after
+
+
+def write_page(results, path):
+    before, after = split_page(path)
     with open(path, "w", encoding="utf-8") as file:
         file.write(before + page_text(results) + after)
 
@@ -303,14 +309,19 @@ COLORS = {
 RATIO_MAX = 2.5
 
 
-def draw(results, path):
-    """Draws processor time, times the floor, into a file; the suffix says which kind."""
-    # Only for the chart: the figures need nothing but Python itself.
+def import_matplotlib():
+    """Only for the chart: the figures need nothing but Python itself."""
     import matplotlib  # pylint: disable=import-outside-toplevel
     matplotlib.use("Agg")
-    import matplotlib.pyplot as plt  # pylint: disable=import-outside-toplevel
     # The same file for the same results, with text as text.
     matplotlib.rcParams.update({"svg.hashsalt": "aios", "svg.fonttype": "none"})
+    import matplotlib.pyplot  # pylint: disable=import-outside-toplevel
+    return matplotlib.pyplot
+
+
+def draw(results, path):
+    """Draws processor time, times the floor, into a file; the suffix says which kind."""
+    plt = import_matplotlib()
 
     def ratio_of(name, contestant):
         measured = results["results"].get(name, {})

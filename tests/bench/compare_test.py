@@ -63,7 +63,7 @@ class Compare(unittest.TestCase):
 
     def test_bad_options_are_refused(self):
         for argument in ("--rounds=0", "--scale=0", "--scenarios=none", "--contestants=none",
-                         "--measure=none", "--what"):
+                         "--measure=none", "--what", "--page=none.md"):
             self.assertEqual(compare(argument).returncode, 2, argument)
 
 
