@@ -1,6 +1,7 @@
 // The unmodified c-ares does the same for the same seed, in any process.
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,6 +24,20 @@ TEST(Lookups, AreTheSameInEveryProcess) {
       EXPECT_EQ(program.out(), here);
     }
   }
+}
+
+TEST(Lookups, AreTheSameInEveryEnvironment) {
+  std::string here = LookupsOfASeed(3);
+  // What c-ares and the C library would look at.
+  setenv("RES_OPTIONS", "ndots:9 timeout:1 attempts:9 rotate", 1);
+  setenv("LOCALDOMAIN", "elsewhere.test", 1);
+  setenv("HOSTALIASES", "/etc/hosts", 1);
+  setenv("LC_ALL", "C.UTF-8", 1);
+  setenv("TZ", "Asia/Tokyo", 1);
+  test::Program program("tests/name_server/print_lookups", {"3"});
+  EXPECT_EQ(program.Wait(), 0) << program.err();
+  EXPECT_EQ(program.out(), here);
+  EXPECT_EQ(LookupsOfASeed(3), here);
 }
 
 TEST(Lookups, AreTheSameWhateverRanBefore) {
