@@ -403,7 +403,7 @@ CaresChannel::CaresChannel(ReplyFunction reply, void* context)
     : reply_(reply), context_(context) {}
 
 std::unique_ptr<CaresChannel> CaresChannel::Make(EventLoop& loop,
-                                                 const CaresOptions& options,
+                                                 const CaresConfiguration& options,
                                                  ReplyFunction reply,
                                                  void* context, Error* error) {
   InitialiseLibrary();

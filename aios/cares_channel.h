@@ -24,14 +24,14 @@ struct ares_addrinfo;
 namespace aios {
 
 // Everything that c-ares is told.
-struct CaresOptions {
+struct CaresConfiguration {
   std::vector<SocketAddress> servers;
   std::vector<std::string> search_domains;
   Nanoseconds timeout = 0;
   int tries = 1;
   int ndots = 1;
 
-  friend bool operator==(const CaresOptions&, const CaresOptions&) = default;
+  friend bool operator==(const CaresConfiguration&, const CaresConfiguration&) = default;
 };
 
 struct CaresReply {
@@ -52,7 +52,7 @@ class CaresChannel final : private Watcher {
 
   // `error` says why there is none (null): c-ares has no memory.
   static std::unique_ptr<CaresChannel> Make(EventLoop& loop,
-                                            const CaresOptions& options,
+                                            const CaresConfiguration& options,
                                             ReplyFunction reply, void* context,
                                             Error* error);
   // Questions in progress are not answered any more.

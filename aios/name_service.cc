@@ -241,7 +241,7 @@ bool NameService::HaveChannel(Error* error) {
     bool stale = channel_ == nullptr || now - channel_used_ > kChannelAgeMax;
     if (configuration_read_ == 0 || now - configuration_read_ >= kFileAgeMax) {
       configuration_read_ = now;
-      CaresOptions options = ReadConfiguration();
+      CaresConfiguration options = ReadConfiguration();
       stale |= options != channel_options_;
       channel_options_ = std::move(options);
     }
@@ -259,7 +259,7 @@ bool NameService::HaveChannel(Error* error) {
   return channel_ != nullptr;
 }
 
-CaresOptions NameService::ReadConfiguration() {
+CaresConfiguration NameService::ReadConfiguration() {
   ResolvConf file;
   std::string text;
   if (!options_.resolv_conf.empty() &&
@@ -272,7 +272,7 @@ CaresOptions NameService::ReadConfiguration() {
       file.servers.emplace_back(IpAddress::Loopback(Family::kIpv4), 53);
     }
   }
-  CaresOptions options;
+  CaresConfiguration options;
   options.servers = options_.servers.value_or(file.servers);
   options.search_domains =
       options_.search_domains.value_or(file.search_domains);

@@ -91,7 +91,7 @@ class NameService {
   void Finish(NameQuestion& question, CaresReply reply);
   void StartQuestions();
   bool HaveChannel(Error* error);
-  CaresOptions ReadConfiguration();
+  CaresConfiguration ReadConfiguration();
   void RefreshHosts();
   void Forget(NameQuestion& question);
   const Answer& AnswerFromTable(const HostsTable::Addresses& addresses,
@@ -118,7 +118,7 @@ class NameService {
 
   // Null while there is nothing to ask, or nobody. What it was made with.
   std::unique_ptr<CaresChannel> channel_;
-  CaresOptions channel_options_;
+  CaresConfiguration channel_options_;
   Nanoseconds configuration_read_ = 0;
   Nanoseconds channel_used_ = 0;
 };

@@ -61,10 +61,10 @@ struct ResolverOptions {
   // Questions that wait. A lookup that needs one more is refused with
   // ResourceExhausted.
   size_t questions_waiting_max = 65536;
-
-  // InvalidArgument for a value outside its range.
-  absl::Status Check() const;
 };
+
+// InvalidArgument for a value outside its range.
+absl::Status CheckOptions(const ResolverOptions& options);
 
 }  // namespace aios
 

@@ -52,7 +52,7 @@ size_t WaitStateCollection::size() const { return loop_->size(); }
 
 absl::StatusOr<std::unique_ptr<WaitStateCollection>> MakeWaitStateCollection(
     Kernel& kernel, WaitStateCollectionOptions options) {
-  if (absl::Status status = options.resolver.Check(); !status.ok()) {
+  if (absl::Status status = CheckOptions(options.resolver); !status.ok()) {
     return absl::Status(status.code(),
                         absl::StrCat("collection \"", options.name,
                                      "\" cannot be made: ", status.message()));
