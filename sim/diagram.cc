@@ -69,7 +69,7 @@ const runs = DATA;
 const colors = {ok: '#2da44e', eof: '#0969da', timeout: '#bf8700', aborted: '#8250df', error: '#cf222e', closed: '#8c959f', open: '#8c959f'};
 const names = {closed: 'ended by a close', open: 'still open'};
 const queueColor = '#54aeff', lossColor = '#cf222e', udpColor = '#6639ba', ackColor = '#afb8c1', dataColor = '#24292f';
-const gutter = 168, lane = 12, row0 = 22, charWidth = 6.2;
+const lane = 12, row0 = 22, charWidth = 6.2;
 const svgNamespace = 'http://www.w3.org/2000/svg';
 const $ = id => document.getElementById(id);
 function add(parent, name, attributes, text) {
@@ -104,7 +104,7 @@ function fraction(time, size, name) {
 const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 const bytesText = count => plural(count, 'byte');
 
-let run, plan;
+let run, plan, gutter;
 
 // Everything with its place: what is drawn later depends on what is in view.
 function layOut() {
@@ -118,6 +118,7 @@ function layOut() {
   for (const m of run.marks) see(m.time);
   see(0n);
   const times = [...moments].sort((a, b) => a < b ? -1 : a > b ? 1 : 0);
+  gutter = Math.max(168, 84 + charWidth * times.reduce((most, time) => Math.max(most, spell(time).length), 0));
   const index = new Map(times.map((time, i) => [time, i]));
   const last = times.length;
   const rowOf = time => time === null ? last : index.get(time);

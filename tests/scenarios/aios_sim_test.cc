@@ -217,6 +217,9 @@ TEST_F(AiosSimTest, BadInputEndsWithTwo) {
            {"check", kGood, "--diagram=" + Path("two.html")},
            {"check", kGood, "--kernel=epoll"},
            {"list", "--seed=1"},
+           {"shrink", kGood},
+           {"shrink", kGood, kOther, "--out=" + Path("two.yaml")},
+           {"run", kGood, "--out=" + Path("two.yaml")},
            {"replay", kGood, "--seed=1"},
        }) {
     Ending run = Execute(arguments);
@@ -237,6 +240,42 @@ TEST_F(AiosSimTest, BadInputEndsWithTwo) {
     EXPECT_FALSE(absl::EndsWith(entry.path().string(), ".part"));
     EXPECT_NE(entry.path().stem(), "two");
   }
+}
+
+TEST_F(AiosSimTest, AFailureIsShrunk) {
+  // One of the six steps and none of the faults has to do with it.
+  std::string path =
+      Write("long.yaml",
+            "title: x\nabout: y\nhosts: [a, b, c]\nlink: {latency: 1ms}\n"
+            "faults: {loss: 1%, split: 50%, duplication: 10ppm}\n"
+            "states:\n  x: {host: a, connect: y, queue_output: yes}\n"
+            "  y: {host: b}\n  z: {host: a, udp: 9000}\nsteps:\n"
+            "  - {at: 0s, name: w, state: x, write_buffer: hello}\n"
+            "  - {at: 0s, state: z, receive_message: 9, timeout: 1s,\n"
+            "     expect: timeout}\n"
+            "  - {at: 1s, pause: c, for: 1s}\n"
+            "  - {at: 2s, name: r, state: y, read_buffer: 9, timeout: 3s,\n"
+            "     expect: {status: timeout, at: 4s}}\n"
+            "  - {at: 3s, partition: [a, c]}\n"
+            "  - {at: 6s, state: x, write_buffer: more}\n"
+            "order: [w, r]\n");
+  std::string out = Path("short.yaml");
+  Ending run = Execute({"shrink", path, "--seed=2", "--out=" + out});
+  EXPECT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_TRUE(absl::StrContains(run.out, " of 6 steps are left")) << run.out;
+  std::string text = Read(out);
+  EXPECT_TRUE(absl::StrContains(text, "name: r,")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "# Shrunk from ")) << text;
+  for (const char* gone : {"partition", "pause", "order", "about",
+                           "loss: ", "split", "receive_message", "more"}) {
+    EXPECT_FALSE(absl::StrContains(text, gone)) << gone << " in: " << text;
+  }
+  // It fails in the same way, and what passes is not shrunk.
+  EXPECT_EQ(Execute({"run", out, "--seed=2"}).code, 1);
+  run = Execute({"shrink", kGood, "--out=" + Path("none.yaml")});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_TRUE(absl::StrContains(run.err, "nothing to shrink")) << run.err;
+  EXPECT_FALSE(std::filesystem::exists(Path("none.yaml")));
 }
 
 TEST_F(AiosSimTest, CheckAndListAndTable) {

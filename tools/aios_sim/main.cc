@@ -36,6 +36,7 @@
 #include "sim/trace_file.h"
 #include "tools/aios_sim/real_world.h"
 #include "tools/aios_sim/search.h"
+#include "tools/aios_sim/shrink.h"
 
 namespace aios {
 
@@ -60,6 +61,9 @@ constexpr char kUsage[] =
                              --diagram, --pcap, --perfetto
   aios_sim check FILE...     runs each twice and compares; takes --seed, --seeds,
                              --jobs
+  aios_sim shrink FILE --out=SMALLER
+                             makes of a scenario that fails with --seed one with
+                             fewer steps and faults that fails in the same way
   aios_sim list [FILE...]    what the scenarios are about
 
 Ends with 0 when all went as expected, 1 when something did not, 2 when the
@@ -98,6 +102,7 @@ struct Options {
   std::string diagram;
   std::string pcap;
   std::string perfetto;
+  std::string out;
   std::string kernel = "sim";
   // The names of those that were given.
   std::vector<std::string> given;
@@ -167,6 +172,7 @@ Options ParseOptions(const std::vector<std::string>& arguments) {
                                    : name == "diagram"  ? &options.diagram
                                    : name == "pcap"     ? &options.pcap
                                    : name == "perfetto" ? &options.perfetto
+                                   : name == "out"      ? &options.out
                                                         : nullptr) {
       if (value.empty()) {
         Complain(absl::StrCat("--", name, " needs the name of a file"));
@@ -609,6 +615,27 @@ int RunOnRealKernel(const std::vector<sim::Scenario>& scenarios, Kernel& kernel,
   return passed ? 0 : 1;
 }
 
+int MakeSmaller(const sim::Scenario& scenario, const Options& options) {
+  std::optional<Shrunk> shrunk = Shrink(scenario, options.seed_first);
+  if (!shrunk.has_value()) {
+    std::cerr << scenario.file << ": passes with seed " << options.seed_first
+              << ": there is nothing to shrink" << std::endl;
+    return kBadInput;
+  }
+  std::cout << shrunk->steps << " of " << shrunk->steps_before
+            << " steps are left, after " << shrunk->runs << " runs\n  "
+            << shrunk->failure << std::endl;
+  std::string text = absl::StrCat(
+      "# Shrunk from ", scenario.file, ". With --seed=", options.seed_first,
+      " it fails:\n# ", absl::StrReplaceAll(shrunk->failure, {{"\n", "\n# "}}),
+      "\n", shrunk->text);
+  if (!WriteAndTell(options.out, text)) return kBadInput;
+  std::cout << "  replay: " << kReplayCommand << "run "
+            << ShellWord(options.out) << " --seed=" << options.seed_first
+            << std::endl;
+  return 0;
+}
+
 int List(const std::vector<sim::Scenario>& scenarios) {
   for (const sim::Scenario& scenario : scenarios) {
     std::cout << Colored("1", scenario.file) << "\n    " << scenario.title
@@ -644,6 +671,7 @@ void CheckOptions(const Options& options) {
         "perfetto"}},
       {"replay", {"table", "diagram", "pcap", "perfetto"}},
       {"check", {"seed", "seeds", "jobs"}},
+      {"shrink", {"seed", "out"}},
       {"list", {}},
   };
   if (options.command.empty()) Complain("what to do is missing");
@@ -658,6 +686,10 @@ void CheckOptions(const Options& options) {
   }
   if (options.command == "replay" && options.files.size() != 1) {
     Complain("replay needs one TRACE");
+  }
+  if (options.command == "shrink" &&
+      (options.files.size() != 1 || options.out.empty())) {
+    Complain("shrink needs one FILE and --out");
   }
   bool many = options.seed_first != options.seed_last;
   if (many && (options.table || !options.trace.empty() || options.draws())) {
@@ -703,6 +735,7 @@ int Main(const std::vector<std::string>& arguments) {
   // What is malformed is told before anything runs.
   if (!ok) return kBadInput;
   if (options.command == "list") return List(scenarios);
+  if (options.command == "shrink") return MakeSmaller(scenarios[0], options);
   if (kernel != nullptr) {
     return RunOnRealKernel(scenarios, *kernel, options.seed_first);
   }

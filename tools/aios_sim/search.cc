@@ -211,9 +211,14 @@ void Searcher::Run(absl::FunctionRef<void(size_t, const SearchSummary&)> done) {
       std::exit(1);
     }
   }
+  // No more often than eyes can follow.
+  Clock::time_point next_show = Clock::now();
   for (size_t scenario = 0; scenario != scenarios_.size(); ++scenario) {
     while (left_[scenario] != 0 && working_ != 0) {
-      if (options_.progress) ShowProgress(finished_);
+      if (options_.progress && Clock::now() >= next_show) {
+        ShowProgress(finished_);
+        next_show = Clock::now() + std::chrono::milliseconds(100);
+      }
       changed_.wait_for(lock, std::chrono::milliseconds(200));
     }
     if (options_.progress) std::fprintf(stderr, "\r\033[K");
