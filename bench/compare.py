@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Measures the echo servers side by side: aios, the hand-written floor, and other libraries.
 
-    bazel run --config=opt //bench:compare
-    bazel run --config=opt //bench:compare -- --scenarios=ping_pong_1_64 --contestants=epoll,aios
-    bazel run --config=opt //bench:compare -- --measure=counts --contestants=epoll,aios
-    bazel run --config=opt //bench:compare -- --json=results.json --chart=results.svg
+    bazel run //bench:compare
+    bazel run //bench:compare -- --scenarios=ping_pong_1_64 --contestants=epoll,aios
+    bazel run //bench:compare -- --measure=counts --contestants=epoll,aios
+    bazel run //bench:compare -- --json=results.json --chart=results.svg
 
 Each round starts every server anew, one after the other, and drives it with the same load, which
 checks every byte. What is measured, each in a pass of its own:
@@ -46,14 +46,14 @@ TRACED_TIMEOUT = "3600s"
 Contestant = collections.namedtuple("Contestant", "command services peer", defaults=(True,))
 ALL = ("echo", "sink", "udp")
 CONTESTANTS = {
-    "epoll": Contestant(["servers/epoll"], ALL, False),
-    "epoll_twin": Contestant(["servers/epoll"], ALL, False),
-    "epoll_edge": Contestant(["servers/epoll", "--edge_triggered"], ALL, False),
-    "libuv": Contestant(["servers/libuv"], ALL),
-    "libevent": Contestant(["servers/libevent"], ALL),
-    "bufferevent": Contestant(["servers/bufferevent"], ("echo", "sink")),
-    "asio": Contestant(["servers/asio_callbacks"], ALL),
-    "asio_coroutines": Contestant(["servers/asio_coroutines"], ALL),
+    "epoll": Contestant(["epoll"], ALL, False),
+    "epoll_twin": Contestant(["epoll"], ALL, False),
+    "epoll_edge": Contestant(["epoll", "--edge_triggered"], ALL, False),
+    "libuv": Contestant(["libuv"], ALL),
+    "libevent": Contestant(["libevent"], ALL),
+    "bufferevent": Contestant(["bufferevent"], ("echo", "sink")),
+    "asio": Contestant(["asio_callbacks"], ALL),
+    "asio_coroutines": Contestant(["asio_coroutines"], ALL),
     "aios": Contestant(["echo_server"], ALL, False),
 }
 
@@ -126,6 +126,15 @@ INSIDE = {
 }
 
 
+def path_of(program):
+    """Returns where Bazel has put a program: optimised if it was asked for that."""
+    for folder in ("bench/optimized", "bench", "bench/servers"):
+        path = f"{folder}/{program}"
+        if os.path.isfile(path):
+            return path
+    raise Failure(f"there is no program {program} here")
+
+
 class Failure(Exception):
     """A server or the load generator did not do what it should."""
 
@@ -140,7 +149,7 @@ class Program:
     def __init__(self, command):
         self.name = os.path.basename(command[0])
         self.process = subprocess.Popen(
-            [os.path.join("bench", command[0])] + command[1:],
+            [path_of(command[0])] + command[1:],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.pid = self.process.pid
 
@@ -350,7 +359,7 @@ class Comparison:
     def measure_inside(self, program, arguments):
         """Runs a Google Benchmark program; its results are nanoseconds an operation."""
         done = subprocess.run(
-            [f"bench/{program}", "--benchmark_format=json",
+            [path_of(program), "--benchmark_format=json",
              f"--benchmark_repetitions={self.options.rounds}",
              f"--benchmark_min_time={0.2 * self.options.scale}"] + arguments,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
