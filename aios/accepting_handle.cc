@@ -12,6 +12,7 @@
 #include "aios/local_end.h"
 #include "aios/name_service.h"
 #include "aios/state_extras.h"
+#include "aios/text.h"
 
 namespace aios {
 
@@ -103,8 +104,9 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
     AcceptTcpOptions options) {
   auto refuse = [&options](const absl::Status& why) {
     return absl::Status(
-        why.code(), absl::StrCat("AcceptTcpConnections \"", options.handle_name,
-                                 "\" refused: ", why.message()));
+        why.code(),
+        absl::StrCat(WithName("AcceptTcpConnections", options.handle_name),
+                     " refused: ", why.message()));
   };
   if (!connection_function && !socket_function) {
     return refuse(absl::InvalidArgumentError("the function is empty"));
@@ -383,7 +385,7 @@ absl::Status AcceptingHandle::Close(
     absl::AnyInvocable<void(WaitStateCollection&)> callback) {
   if (closed_ || closing_) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "accepting-handle \"", handle_name_, "\" (port ", local_port(),
+        WithName("accepting-handle", handle_name_), " (port ", local_port(),
         "): Close refused: it is ", closed_ ? "closed" : "being closed"));
   }
   EventLoop& loop = *this->loop();

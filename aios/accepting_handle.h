@@ -170,7 +170,8 @@ class AcceptingHandle final : private Watcher {
 // InvalidArgument for malformed arguments, NotFound for a service that does not
 // exist, FailedPrecondition for a name that is not known when there is no
 // `listening_function`, what the kernel says otherwise, such as a port that
-// stayed in use for `init_timeout`.
+// stayed in use for `init_timeout`. A call that fails destroys the functions it
+// was given, and what they captured.
 // Lisp: `accept-tcp-connections-creating-async-io-states`; the second with its
 // `create-state` nil.
 absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(

@@ -16,6 +16,9 @@
 // names the state and the operation in progress, and changes nothing:
 // InvalidArgument (bad argument, wrong kind of socket), FailedPrecondition
 // (closed, not connected yet, direction busy), ResourceExhausted (queue full).
+// The callbacks it was given are destroyed before it returns, with all that
+// they captured, and never run: what must survive a refusal, such as the state
+// itself, is to be owned elsewhere.
 
 #ifndef AIOS_ASYNC_IO_STATE_H_
 #define AIOS_ASYNC_IO_STATE_H_
@@ -288,9 +291,10 @@ class AsyncIoState final : private Watcher {
   // Shuts the socket down in `direction`. Returns true when that is done, false
   // when an operation has to be aborted first (`abort`): its callbacks are not
   // called, and the result arrives by the callback. Without `abort` an
-  // operation in progress ends by itself. Input of a UDP state that is shut
-  // down is at its end: it ends with `kEof`, as that of a stream does. Errors:
-  // what the kernel says. Lisp: `async-io-state-shutdown`.
+  // operation in progress ends by itself. From then on input ends with `kEof`:
+  // on TCP after the bytes that have arrived, on UDP at once. Errors: what the
+  // kernel says; of a UDP socket without a peer, ENOTCONN, and it is shut down
+  // all the same. Lisp: `async-io-state-shutdown`.
   absl::StatusOr<bool> Shutdown(Direction direction,
                                 ShutdownOptions options = {});
 

@@ -11,6 +11,7 @@
 #include "aios/name_service.h"
 #include "aios/operation_observer.h"
 #include "aios/state_extras.h"
+#include "aios/text.h"
 
 namespace aios {
 
@@ -20,8 +21,8 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
   Kernel& kernel = collection.kernel();
   auto refuse = [&options](const absl::Status& why) {
     return absl::Status(why.code(),
-                        absl::StrCat("ConnectTcp \"", options.name,
-                                     "\" refused: ", why.message()));
+                        absl::StrCat(WithName("ConnectTcp", options.name),
+                                     " refused: ", why.message()));
   };
   if (!callback) {
     return refuse(absl::InvalidArgumentError("the callback is empty"));

@@ -49,7 +49,8 @@ struct ConnectTcpOptions {
 //
 // Errors of the call: InvalidArgument for a malformed host, service or option,
 // NotFound for a service that does not exist, ResourceExhausted when too many
-// lookups wait; what the socket or the lookup says comes to the callback. Lisp:
+// lookups wait; what the socket or the lookup says comes to the callback. A
+// call that is refused destroys the callback, and what it captured. Lisp:
 // `create-async-io-state-and-connected-tcp-socket`.
 absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
     WaitStateCollection& collection, const HostSpec& host,

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "aios/check.h"
 #include "aios/name_service.h"
+#include "aios/text.h"
 
 namespace aios {
 
@@ -277,19 +278,20 @@ void EventLoop::CloseAll() {
 
 absl::Status EventLoop::Post(absl::AnyInvocable<void()> function) {
   if (!function) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("collection \"", name(), "\": Apply needs a function"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        WithName("collection", name()), ": Apply needs a function"));
   }
   bool wake = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (ended_) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "collection \"", name(), "\": Apply refused: its loop has ended"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(WithName("collection", name()),
+                       ": Apply refused: its loop has ended"));
     }
     if (posted_.size() >= limits().posted_max) {
       return absl::ResourceExhaustedError(absl::StrCat(
-          "collection \"", name(), "\": Apply refused: ", posted_.size(),
+          WithName("collection", name()), ": Apply refused: ", posted_.size(),
           " functions are waiting to run, the limit"));
     }
     // Later ones find the loop awake, or about to look.

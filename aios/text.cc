@@ -31,6 +31,12 @@ std::string Quoted(std::string_view text) {
   return quoted;
 }
 
+std::string WithName(std::string_view what, std::string_view name) {
+  std::string text(what);
+  if (!name.empty()) text.append(" \"").append(name).append("\"");
+  return text;
+}
+
 const char* ReadDecimal(std::string_view text, uint32_t limit,
                         const char* above_limit, uint32_t* value) {
   if (text.empty()) return "is empty";

@@ -20,6 +20,9 @@ bool AllDigits(std::string_view text);
 // with other bytes escaped as in C, and cut (its length added) when it is long.
 std::string Quoted(std::string_view text);
 
+// What a message is about: `what`, and `name` in double quotes if it has one.
+std::string WithName(std::string_view what, std::string_view name);
+
 // Reads a decimal number: digits only, no sign, no leading zeros. Returns null,
 // or else what is wrong, in words that follow what it is about ("zone ").
 // `above_limit` is the answer for a number above `limit`.

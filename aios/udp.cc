@@ -8,6 +8,7 @@
 #include "aios/local_end.h"
 #include "aios/name_service.h"
 #include "aios/state_extras.h"
+#include "aios/text.h"
 
 namespace aios {
 
@@ -78,8 +79,8 @@ absl::Status CheckConnect(const UdpOptions& options) {
 
 absl::Status Refusal(const char* call, const std::string& name,
                      const absl::Status& why) {
-  return absl::Status(why.code(), absl::StrCat(call, " \"", name,
-                                               "\" refused: ", why.message()));
+  return absl::Status(why.code(), absl::StrCat(WithName(call, name),
+                                               " refused: ", why.message()));
 }
 
 }  // namespace

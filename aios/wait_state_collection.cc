@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
 #include "aios/event_loop.h"
+#include "aios/text.h"
 
 namespace aios {
 
@@ -60,7 +61,7 @@ absl::StatusOr<std::unique_ptr<WaitStateCollection>> MakeWaitStateCollection(
   std::unique_ptr<Poller> poller;
   if (Error error = kernel.NewPoller(&poller); !error.ok()) {
     return error.ToStatus(
-        absl::StrCat("collection \"", options.name, "\" cannot be made"));
+        absl::StrCat(WithName("collection", options.name), " cannot be made"));
   }
   return std::unique_ptr<WaitStateCollection>(
       new WaitStateCollection(kernel, std::move(poller), std::move(options)));

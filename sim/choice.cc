@@ -32,6 +32,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(Site::kCount)>
         "random_bytes",
         "user",
         "interrupt_time",
+        "join",
+        "join_time",
         "dns_fault",
         "dns_value",
 };

@@ -48,6 +48,8 @@ enum class Site : uint8_t {
   kRandomBytes,    // what libraries draw from the system
   kUser,           // for tests: Simulation::Choose
   kInterruptTime,  // when a wait returns early
+  kJoin,           // does a stream wait for more before it sends
+  kJoinTime,       // for how long
   kDnsFault,       // does a rule of a name server hold for a query
   kDnsValue,       // what a bad answer consists of
   kCount,

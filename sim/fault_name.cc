@@ -15,7 +15,7 @@ std::string_view FaultName(Fault fault) {
           "clock",          "short read",  "short write",
           "split",          "would block", "spurious report",
           "interrupt",      "errno",       "port exhaustion",
-          "queue overflow",
+          "queue overflow", "join",
       };
   return fault == Fault::kCount ? "none" : kNames[static_cast<size_t>(fault)];
 }

@@ -66,6 +66,9 @@ struct FaultRates {
   uint32_t error = 0;
   // Cuts streams into segments of random length instead of full ones.
   uint32_t split = 0;
+  // Lets streams wait up to a millisecond before they send, so that writes
+  // travel joined.
+  uint32_t join = 0;
 };
 
 // Each family that can go wrong, for counting.
@@ -89,6 +92,7 @@ enum class Fault : uint8_t {
   kErrno,
   kPortExhaustion,
   kQueueOverflow,
+  kJoin,
   kCount,
 };
 

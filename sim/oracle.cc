@@ -21,6 +21,7 @@ bool Oracle::IsOutput(std::string_view kind) {
 }
 
 void Oracle::Violation(std::string_view what, const Operation& operation) {
+  if (violations_.size() >= kViolationsMax) return;
   violations_.push_back(
       absl::StrCat("invariant broken at ", Seconds(now_), " on host ", host_,
                    ": ", std::string(what), " (operation ", operation.number,
@@ -91,11 +92,16 @@ void Oracle::OnClose(const void* state) {
   bool pending = found->second.pending != 0;
   states_.erase(found);
   if (!pending) return;
+  // The oldest: the map is in the order of addresses.
+  const Operation* oldest = nullptr;
   for (const auto& [name, operation] : pending_) {
-    if (operation.state == state) {
-      Violation("I6: its state is closed and it has not ended", operation);
-      return;
+    if (operation.state == state &&
+        (oldest == nullptr || operation.number < oldest->number)) {
+      oldest = &operation;
     }
+  }
+  if (oldest != nullptr) {
+    Violation("I6: its state is closed and it has not ended", *oldest);
   }
 }
 

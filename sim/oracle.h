@@ -32,6 +32,9 @@ namespace aios::sim {
 // sanitizer, I10 by `SIMULATED_TEST`, which runs its first seed twice.
 class Oracle final : public OperationObserver {
  public:
+  // The first so many are kept.
+  static constexpr size_t kViolationsMax = 100;
+
   // All must outlive the oracle.
   Oracle(Trace& trace, const Nanoseconds& now, uint32_t host,
          std::vector<std::string>& violations,

@@ -45,6 +45,11 @@ struct Packet {
   // Only with SYN: how the ends of a connection find their common check.
   std::shared_ptr<ConnectionCheck> check = nullptr;
 
+  // Drawn when it is sent: how long its link takes, and what it comes before of
+  // the events of one moment.
+  Nanoseconds latency = 0;
+  uint32_t tie = 0;
+
   // On the wire, headers included.
   size_t size() const {
     return payload.size() + (protocol == Protocol::kTcp ? 40 : 28);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -32,9 +33,38 @@ std::string ReplayCommand(uint64_t seed) {
 
 bool Failed() { return testing::Test::HasFailure(); }
 
-// Runs the body once; the hash of its trace.
-uint64_t RunOnce(const std::function<void(Simulation&)>& body, uint64_t seed) {
+// Of the two runs that are compared, so many events are kept.
+constexpr size_t kEventsComparedMax = 500'000;
+
+struct Run {
+  uint64_t hash = 0;
+  std::vector<TraceEvent> events = {};
+  std::vector<std::string> hosts = {};
+};
+
+std::string Describe(const Run& run, size_t place) {
+  if (place == run.events.size()) return "none: it has ended";
+  const TraceEvent& event = run.events[place];
+  return Trace::Describe(
+      event, event.host < run.hosts.size() ? run.hosts[event.host] : "nowhere");
+}
+
+// What the first event is that differs, for people.
+std::string Divergence(const Run& a, const Run& b) {
+  size_t place = Trace::FirstDifference(a.events, b.events);
+  if (place == a.events.size() && place == b.events.size()) {
+    return absl::StrCat("the first ", place, " events are the same");
+  }
+  return absl::StrCat("event ", place,
+                      " is the first that differs:\n  first:  ",
+                      Describe(a, place), "\n  second: ", Describe(b, place));
+}
+
+// Runs the body once, and keeps the events if they are to be compared.
+Run RunOnce(const std::function<void(Simulation&)>& body, uint64_t seed,
+            bool keep) {
   Simulation simulation({.seed = seed});
+  if (keep) simulation.trace().KeepAll(kEventsComparedMax);
   body(simulation);
   // What closing everything has left on its way arrives.
   for (const std::unique_ptr<Host>& host : simulation.hosts()) host->Resume();
@@ -52,7 +82,11 @@ uint64_t RunOnce(const std::function<void(Simulation&)>& body, uint64_t seed) {
                 static_cast<unsigned long long>(seed),
                 ReplayCommand(seed).c_str(), simulation.Report().c_str());
   }
-  return simulation.trace_hash();
+  Run run{.hash = simulation.trace_hash(), .events = simulation.trace().all()};
+  for (const std::unique_ptr<Host>& host : simulation.hosts()) {
+    run.hosts.push_back(host->name());
+  }
+  return run;
 }
 
 }  // namespace
@@ -79,13 +113,16 @@ void RunSimulated(const std::function<void(Simulation&)>& body,
         << "\"; it must be a seed such as 7, or a range such as 1..1000";
   }
   for (uint64_t seed = seeds.first;; ++seed) {
-    uint64_t hash = RunOnce(body, seed);
+    bool is_first = seed == seeds.first;
+    Run run = RunOnce(body, seed, is_first);
     if (Failed()) return;
-    if (seed == seeds.first) {
-      EXPECT_EQ(hash, RunOnce(body, seed))
+    if (is_first) {
+      Run again = RunOnce(body, seed, true);
+      EXPECT_EQ(run.hash, again.hash)
           << "seed " << seed
           << " gave another trace the second time: something in the test does "
-             "not follow from the seed";
+             "not follow from the seed; "
+          << Divergence(run, again);
       if (Failed()) return;
     }
     if (seed == seeds.last) break;

@@ -359,20 +359,37 @@ void Simulation::Send(Packet* packet, Link* known_link) {
   }
   Link& link = known_link != nullptr ? *known_link
                                      : LinkBetween(packet->from, packet->to);
+  packet->tie = Tie(link.entity);
   if (packet->to == packet->from) {
     Route(packet, link, 0);
     return;
   }
-  if (!rules_.empty() && StoppedByRules(packet)) return;
+  // Each packet takes part in each draw, whatever becomes of it: so that no
+  // fault moves the draws of another.
   const FaultRates& faults = options_.faults;
-  if (LostOn(link, *packet)) {
+  const bool lost = LostOn(link, *packet);
+  const bool corrupted =
+      packet->protocol == Packet::Protocol::kUdp && !packet->payload.empty() &&
+      choices_.Chance(Site::kCorruption, link.entity, faults.corruption);
+  const uint64_t bit = corrupted
+                           ? choices_.Below(Site::kCorruptBit, link.entity,
+                                            packet->payload.size() * 8)
+                           : 0;
+  const bool duplicated =
+      choices_.Chance(Site::kDuplication, link.entity, faults.duplication);
+  const Nanoseconds duplicate_late =
+      duplicated ? DrawDelay(Site::kDuplicateDelay, link) : 0;
+  const bool reordered =
+      choices_.Chance(Site::kReordering, link.entity, faults.reordering);
+  const Nanoseconds late = reordered ? DrawDelay(Site::kReorderDelay, link) : 0;
+  packet->latency = DrawLatency(link);
+
+  if (!rules_.empty() && StoppedByRules(packet)) return;
+  if (lost) {
     Drop(packet, Fault::kLoss);
     return;
   }
-  if (packet->protocol == Packet::Protocol::kUdp && !packet->payload.empty() &&
-      choices_.Chance(Site::kCorruption, link.entity, faults.corruption)) {
-    uint64_t bit = choices_.Below(Site::kCorruptBit, link.entity,
-                                  packet->payload.size() * 8);
+  if (corrupted) {
     packet->payload[bit / 8] =
         static_cast<char>(packet->payload[bit / 8] ^ (1 << (bit % 8)));
     packet->corrupted = true;
@@ -380,7 +397,7 @@ void Simulation::Send(Packet* packet, Link* known_link) {
     CountFault(Fault::kCorruption, true);
   }
   Packet* copy = nullptr;
-  if (choices_.Chance(Site::kDuplication, link.entity, faults.duplication)) {
+  if (duplicated) {
     copy = NewPacket();
     uint64_t id = copy->id;
     *copy = *packet;
@@ -389,15 +406,9 @@ void Simulation::Send(Packet* packet, Link* known_link) {
     if (recording_ != nullptr) recording_->OnSend(*copy, now_);
     CountFault(Fault::kDuplication, true);
   }
-  Nanoseconds late = 0;
-  if (choices_.Chance(Site::kReordering, link.entity, faults.reordering)) {
-    late = DrawDelay(Site::kReorderDelay, link);
-    CountFault(Fault::kReordering, true);
-  }
+  if (reordered) CountFault(Fault::kReordering, true);
   Route(packet, link, late);
-  if (copy != nullptr) {
-    Route(copy, link, DrawDelay(Site::kDuplicateDelay, link));
-  }
+  if (copy != nullptr) Route(copy, link, duplicate_late);
 }
 
 Nanoseconds Simulation::DrawDelay(Site site, Link& link) {
@@ -429,19 +440,19 @@ void Simulation::Route(Packet* packet, Link& link, Nanoseconds late) {
       leaves += length;
       link.busy_until = leaves;
     }
-    arrives = leaves + std::max<Nanoseconds>(DrawLatency(link), 1);
+    arrives = leaves + std::max<Nanoseconds>(packet->latency, 1);
   }
   uint32_t tie;
   if (late != 0) {
     arrives += late;
-    tie = Tie(link.entity);
+    tie = packet->tie;
   } else {
     // A link keeps its order, however the latency was drawn.
     if (arrives <= link.last_arrival) {
       arrives = link.last_arrival;
     } else {
       link.last_arrival = arrives;
-      link.last_tie = Tie(link.entity);
+      link.last_tie = packet->tie;
     }
     tie = link.last_tie;
   }

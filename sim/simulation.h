@@ -179,6 +179,10 @@ class Simulation {
     ++count.fired;
     if (effective) ++count.effective;
   }
+  // Of one that was counted without, and has had its effect now.
+  void CountEffect(Fault fault) {
+    ++fault_counts_[static_cast<size_t>(fault)].effective;
+  }
 
   // ---- Chance and the trace.
 

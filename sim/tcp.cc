@@ -29,6 +29,8 @@ constexpr Nanoseconds kOrphanTime = 60 * kSecond;
 constexpr Nanoseconds kKeepAliveIdle = 7200 * kSecond;
 constexpr Nanoseconds kKeepAliveInterval = 75 * kSecond;
 constexpr int kKeepAliveProbes = 9;
+// The longest that a stream waits for more where streams are joined.
+constexpr Nanoseconds kJoinMax = kMillisecond;
 
 }  // namespace
 
@@ -92,8 +94,34 @@ void TcpEndpoint::Emit(uint8_t flags, uint64_t sequence, size_t offset,
   simulation.Send(packet, &Link());
 }
 
+void TcpEndpoint::MayJoin() {
+  Simulation& simulation = kernel_.simulation_;
+  if (joining_) {
+    // What was written before is still here.
+    if (!std::exchange(joined_, true)) simulation.CountEffect(Fault::kJoin);
+    return;
+  }
+  Choices& choices = simulation.choices_;
+  if (!choices.Chance(Site::kJoin, entity_, simulation.options_.faults.join)) {
+    return;
+  }
+  joining_ = true;
+  joined_ = false;
+  join_until_ = simulation.now_ + 1 +
+                static_cast<Nanoseconds>(choices.Below(
+                    Site::kJoinTime, entity_, static_cast<uint64_t>(kJoinMax)));
+  simulation.CountFault(Fault::kJoin, false);
+}
+
 void TcpEndpoint::Transmit() {
   if (phase_ != Phase::kOpen) return;
+  if (joining_) {
+    if (kernel_.simulation_.now_ < join_until_) {
+      TimerChanged();
+      return;
+    }
+    joining_ = false;
+  }
   const FaultRates& faults = kernel_.simulation_.options_.faults;
   size_t segment_max = SegmentMax();
   while (!fin_sent_ && next_ < SendEnd()) {
@@ -235,6 +263,7 @@ Transfer TcpEndpoint::Send(std::span<const ConstBuffer> buffers,
     count += taken;
     if (count == room) break;
   }
+  MayJoin();
   Transmit();
   return {.count = count};
 }
@@ -628,6 +657,7 @@ void TcpEndpoint::CheckEnd() {
 
 void TcpEndpoint::Die() {
   phase_ = Phase::kDead;
+  joining_ = false;
   sent_.Clear();
   early_.clear();
   early_bytes_ = 0;
@@ -643,7 +673,9 @@ void TcpEndpoint::Die() {
 // ---- Timers.
 
 Nanoseconds TcpEndpoint::NextTimer() const {
-  return std::min({retransmit_at_, acknowledge_at_, probe_at_, forget_at_});
+  Nanoseconds next =
+      std::min({retransmit_at_, acknowledge_at_, probe_at_, forget_at_});
+  return joining_ ? std::min(next, join_until_) : next;
 }
 
 void TcpEndpoint::TimerChanged() {
@@ -663,6 +695,7 @@ void TcpEndpoint::OnTimer() {
     Die();
     return;
   }
+  if (joining_ && join_until_ <= now) Transmit();
   if (acknowledge_at_ <= now) SendAcknowledgement();
   if (probe_at_ <= now) {
     if (probes_ == kKeepAliveProbes) {

@@ -113,6 +113,7 @@ class TcpEndpoint {
   uint64_t SendEnd() const { return unacknowledged_ + sent_.size(); }
   void Emit(uint8_t flags, uint64_t sequence, size_t offset, size_t length);
   void SendAcknowledgement() { Emit(Packet::kAck, next_, 0, 0); }
+  void MayJoin();
   void Transmit();
   void Retransmit();
   void StartRetransmitTimer();
@@ -183,6 +184,10 @@ class TcpEndpoint {
   uint64_t measured_ = 0;  // the number whose way is being measured
   Nanoseconds measured_since_ = 0;
 
+  // It waits for more to send, until then; and whether more has come.
+  bool joining_ = false;
+  bool joined_ = false;
+  Nanoseconds join_until_ = 0;
   Nanoseconds retransmit_at_ = kForever;
   Nanoseconds acknowledge_at_ = kForever;
   Nanoseconds probe_at_ = kForever;   // keepalive

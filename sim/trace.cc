@@ -1,5 +1,6 @@
 #include "sim/trace.h"
 
+#include <algorithm>
 #include <array>
 
 #include "absl/strings/str_format.h"
@@ -68,9 +69,15 @@ void Trace::Add(Nanoseconds time, What what, uint32_t host, uint64_t subject,
   TraceEvent event{time, subject, a, b, host, what};
   tail_[size_ % kTail] = event;
   ++size_;
-  if (keep_all_) [[unlikely]] {
+  if (all_.size() < kept_max_) [[unlikely]] {
     all_.push_back(event);
   }
+}
+
+size_t Trace::FirstDifference(const std::vector<TraceEvent>& a,
+                              const std::vector<TraceEvent>& b) {
+  auto [place, other] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return static_cast<size_t>(place - a.begin());
 }
 
 std::vector<TraceEvent> Trace::Tail() const {

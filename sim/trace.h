@@ -94,13 +94,20 @@ class Trace {
   uint64_t hash() const { return hash_; }
   uint64_t size() const { return size_; }
 
-  // Keeps everything from now on; otherwise only the tail is kept.
-  void KeepAll() { keep_all_ = true; }
+  // Keeps the first so many events from now on; otherwise only the tail is
+  // kept.
+  void KeepAll(size_t count_max = ~size_t{0}) { kept_max_ = count_max; }
   const std::vector<TraceEvent>& all() const { return all_; }
 
   // The last events, oldest first, at most `kTail`.
   static constexpr size_t kTail = 256;
   std::vector<TraceEvent> Tail() const;
+
+  // The number of the first event, from 0, that is not the same in both; of
+  // all, when one goes on where the other has ended. Their length when they are
+  // the same.
+  static size_t FirstDifference(const std::vector<TraceEvent>& a,
+                                const std::vector<TraceEvent>& b);
 
   // One line: "12.345678901 alpha  send  #7 4096 0".
   static std::string Describe(const TraceEvent& event,
@@ -109,7 +116,7 @@ class Trace {
  private:
   uint64_t hash_ = 0;
   uint64_t size_ = 0;
-  bool keep_all_ = false;
+  size_t kept_max_ = 0;
   std::vector<TraceEvent> tail_;
   std::vector<TraceEvent> all_;
 };

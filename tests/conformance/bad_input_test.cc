@@ -734,5 +734,38 @@ TEST_P(BadInputTest, CollectionWithoutHandles) {
                 {"AcceptTcpConnections", "poor", "EMFILE"}));
 }
 
+TEST_P(BadInputTest, MessagesAboutWhatHasNoNameReadWell) {
+  auto message = [](const auto& status) {
+    return std::string(status.status().message());
+  };
+  EXPECT_EQ(
+      message(AcceptTcpConnections(collection(), 0, ConnectionFunction())),
+      "AcceptTcpConnections refused: the function is empty");
+  EXPECT_EQ(message(AcceptTcpConnections(collection(), 0, ConnectionFunction(),
+                                         {.handle_name = "door"})),
+            "AcceptTcpConnections \"door\" refused: the function is empty");
+  EXPECT_EQ(message(ConnectTcp(collection(), "127.0.0.1", 80, nullptr)),
+            "ConnectTcp refused: the callback is empty");
+  EXPECT_TRUE(
+      message(OpenUdp(collection(), {.read_timeout = -absl::Seconds(1)}))
+          .starts_with("OpenUdp refused: "));
+}
+
+TEST_P(BadInputTest, ARefusedCallDestroysItsCallbackWithoutCallingIt) {
+  Channel channel = MakeChannel();
+  Recorder first(*this, "first");
+  Recorder refused(*this, "refused");
+  char buffer[4];
+  ASSERT_OK(channel.state->ReadBuffer(buffer, first.Callback()));
+  EXPECT_TRUE(IsRefusal(
+      channel.state->ReadBuffer(buffer, refused.Callback(),
+                                {.error_callback = refused.ErrorCallback()}),
+      absl::StatusCode::kFailedPrecondition, {"ReadBuffer"}));
+  EXPECT_EQ(refused.callbacks_alive(), 0);
+  EXPECT_EQ(first.callbacks_alive(), 1);
+  RunFor(absl::Milliseconds(1));
+  EXPECT_FALSE(refused.called());
+}
+
 }  // namespace
 }  // namespace aios::test

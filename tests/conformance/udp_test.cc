@@ -690,5 +690,81 @@ TEST_P(UdpTest, ScopedTargetsAreSentThroughTheirInterface) {
   EXPECT_EQ(call.sender->ip().scope(), link->ip.scope());
 }
 
+// ---- Shutdown.
+
+TEST_P(UdpTest, ShutdownOfTheInputIsTheEndForReceives) {
+  for (bool connected : {true, false}) {
+    SCOPED_TRACE(connected ? "connected" : "unconnected");
+    Link link = MakeLink();
+    std::unique_ptr<AsyncIoState> open = MakeUdp();
+    AsyncIoState& state = connected ? *link.state : *open;
+    absl::StatusOr<bool> done = state.Shutdown(Direction::kInput);
+    if (connected) {
+      EXPECT_OK(done);
+    } else {
+      EXPECT_TRUE(IsRefusal(done, Error(ENOTCONN).ToStatus().code(),
+                            {"Shutdown", "ENOTCONN"}));
+    }
+    for (int i = 0; i < 3; ++i) {
+      Call received = Receive(state);
+      EXPECT_EQ(received.status, IoStatus::kEof);
+      EXPECT_EQ(received.count, 0u);
+      Recorder wait(*this, "wait");
+      ASSERT_OK(state.WaitForInput(wait.Callback()));
+      ASSERT_TRUE(RunUntil(wait));
+      EXPECT_EQ(wait.last().status, IoStatus::kEof);
+    }
+    // The other direction works on.
+    Recorder send(*this, "send");
+    ASSERT_OK(connected ? state.SendMessage("out", send.Callback())
+                        : state.SendMessageToAddress(link.peer->address(),
+                                                     "out", send.Callback()));
+    ASSERT_TRUE(RunUntil(send));
+    EXPECT_EQ(send.last().status, IoStatus::kOk);
+    EXPECT_EQ(link.peer->Receive().payload, "out");
+  }
+}
+
+TEST_P(UdpTest, ShutdownOfTheInputEndsTheReceiveInProgress) {
+  for (bool abort : {false, true}) {
+    SCOPED_TRACE(abort ? "abort" : "no abort");
+    Link link = MakeLink();
+    char buffer[8];
+    Recorder receive(*this, "receive");
+    Recorder shutdown(*this, "shutdown");
+    ASSERT_OK(link.state->ReceiveMessage(buffer, receive.Callback()));
+    RunFor(absl::Milliseconds(1));
+    absl::StatusOr<bool> done = link.state->Shutdown(
+        Direction::kInput, {.abort = abort, .callback = shutdown.Callback()});
+    ASSERT_OK(done);
+    EXPECT_EQ(*done, !abort);
+    EXPECT_FALSE(receive.called()) << "not inside the call";
+    ASSERT_TRUE(RunUntil(shutdown));
+    RunFor(absl::Milliseconds(1));
+    if (abort) {
+      EXPECT_FALSE(receive.called());
+    } else {
+      ASSERT_TRUE(receive.called());
+      EXPECT_EQ(receive.last().status, IoStatus::kEof);
+    }
+    EXPECT_EQ(receive.callbacks_alive(), 0);
+    EXPECT_EQ(Receive(*link.state).status, IoStatus::kEof);
+  }
+}
+
+TEST_P(UdpTest, AfterShutdownOfTheInputAnIdleCollectionSleeps) {
+  Link link = MakeLink();
+  ASSERT_OK(link.state->Shutdown(Direction::kInput));
+  EXPECT_EQ(Receive(*link.state).status, IoStatus::kEof);
+  // The kernel goes on calling the socket readable.
+  Nanoseconds start = Now();
+  int turns = 0;
+  while (Since(start) < absl::Milliseconds(20)) {
+    Turn(absl::Milliseconds(20));
+    ++turns;
+  }
+  EXPECT_LE(turns, 5);
+}
+
 }  // namespace
 }  // namespace aios::test

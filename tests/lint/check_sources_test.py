@@ -146,6 +146,15 @@ class Deterministic(unittest.TestCase):
         self.assertTrue(self.finds("std::map<Host*, int> m;"))
         self.assertTrue(self.finds("std::set<const Host*> s;"))
 
+    def test_hashes(self):
+        self.assertTrue(self.finds("size_t h = std::hash<int>()(x);"))
+        self.assertTrue(self.finds("size_t h = absl::HashOf(x);"))
+
+    def test_floating_point(self):
+        self.assertTrue(self.finds("double delay = 0;"))
+        self.assertTrue(self.finds("static_cast<float>(x)"))
+        self.assertFalse(self.finds("bool doubled = false;  // a double"))
+
     def test_only_where_it_matters(self):
         self.assertFalse(self.finds("std::unordered_set<int> s;", "backends/a.cc"))
 
