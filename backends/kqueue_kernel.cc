@@ -12,10 +12,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 #include <vector>
 
 #include "backends/kqueue_filters.h"
@@ -42,25 +42,10 @@ constexpr size_t kEventsMax = 256;
 
 constexpr timespec kNoTime = {};
 
-// A pointer nearly everywhere, an integer in NetBSD before version 10. A
-// template, for only there is the branch that is not taken left alone.
-template <typename Value = Udata>
-Value ToUdata(void* token) {
-  if constexpr (std::is_pointer_v<Value>) {
-    return token;
-  } else {
-    return static_cast<Value>(reinterpret_cast<uintptr_t>(token));
-  }
-}
-
-template <typename Value = Udata>
-void* FromUdata(Value udata) {
-  if constexpr (std::is_pointer_v<Value>) {
-    return udata;
-  } else {
-    return reinterpret_cast<void*>(static_cast<uintptr_t>(udata));
-  }
-}
+// A pointer nearly everywhere, an integer of its size in NetBSD before version
+// 10.
+Udata ToUdata(void* token) { return std::bit_cast<Udata>(token); }
+void* FromUdata(Udata udata) { return std::bit_cast<void*>(udata); }
 
 // By name and through the macro: order, number and types of the members differ,
 // and so do the values of the constants. The token is in every change, also

@@ -5,10 +5,10 @@
 
 #include <sys/event.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <type_traits>
 #include <vector>
 
 #include "backends/kqueue_kernel.h"
@@ -20,27 +20,18 @@ using aios::test::DoubleEvent;
 using aios::test::DoubleFilter;
 using Udata = decltype(kevent::udata);
 
-template <typename To, typename From>
-To ConvertUdata(From from) {
-  if constexpr (std::is_pointer_v<From> || std::is_pointer_v<To>) {
-    return reinterpret_cast<To>(from);
-  } else {
-    return static_cast<To>(from);
-  }
-}
-
 DoubleEvent ToDouble(const struct kevent& event) {
   return {.ident = event.ident,
           .filter = static_cast<DoubleFilter>(event.filter),
           .flags = event.flags,
           .fflags = event.fflags,
           .data = event.data,
-          .udata = ConvertUdata<uintptr_t>(event.udata)};
+          .udata = std::bit_cast<uintptr_t>(event.udata)};
 }
 
 void FromDouble(const DoubleEvent& from, struct kevent* to) {
   EV_SET(to, from.ident, static_cast<int16_t>(from.filter), from.flags,
-         from.fflags, from.data, ConvertUdata<Udata>(from.udata));
+         from.fflags, from.data, std::bit_cast<Udata>(from.udata));
 }
 
 }  // namespace

@@ -18,6 +18,9 @@ def flavour_defines(name):
 
     Args:
       name: the flavour.
+
+    Returns:
+      The macros, as `local_defines` takes them.
     """
     defaults = [
         "AIOS_KQUEUE_HAS_USER_FILTER=1",

@@ -374,6 +374,7 @@ int CallKevent(int kqueue_fd, std::span<const DoubleEvent> changes,
 }  // namespace aios::test
 
 // Sanitizers have a `close` of their own, which wants to hear of the calls.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): so they call it.
 extern "C" __attribute__((weak)) int __interceptor_close(int fd);
 
 // In place of the C library's, as this is how kqueue learns of it.

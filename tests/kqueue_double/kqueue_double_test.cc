@@ -10,12 +10,12 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <thread>
-#include <type_traits>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -27,14 +27,7 @@ using Udata = decltype(kevent::udata);
 constexpr timespec kNow = {};
 constexpr timespec kLong = {.tv_sec = 10, .tv_nsec = 0};
 
-template <typename Value = Udata>
-Value Token(uintptr_t number) {
-  if constexpr (std::is_pointer_v<Value>) {
-    return reinterpret_cast<Value>(number);
-  } else {
-    return static_cast<Value>(number);
-  }
-}
+Udata Token(uintptr_t number) { return std::bit_cast<Udata>(number); }
 
 class KqueueDoubleTest : public testing::Test {
  protected:
