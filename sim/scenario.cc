@@ -89,6 +89,7 @@ constexpr std::array kRates = {
     RateInfo{"interrupt", &FaultRates::interrupt},
     RateInfo{"error", &FaultRates::error},
     RateInfo{"split", &FaultRates::split},
+    RateInfo{"join", &FaultRates::join},
 };
 
 struct CodeInfo {

@@ -579,7 +579,7 @@ void Runner::ApplyFaults(Nanoseconds now) {
       &FaultRates::short_read,  &FaultRates::short_write,
       &FaultRates::would_block, &FaultRates::spurious,
       &FaultRates::interrupt,   &FaultRates::error,
-      &FaultRates::split,
+      &FaultRates::split,       &FaultRates::join,
   };
   for (const ScenarioFaults& faults : scenario_.faults) {
     if (now < faults.from || now >= faults.until) continue;
@@ -1667,11 +1667,12 @@ SimulatedOnly WhatOnlySimulationCan(const Scenario& scenario) {
   }
   if (rates([](const FaultRates& r) {
         return r.short_read + r.short_write + r.would_block + r.spurious +
-                   r.interrupt + r.split !=
+                   r.interrupt + r.split + r.join !=
                0;
       })) {
     only.parts.emplace_back(
-        "short reads and writes, split segments, spurious and late "
+        "short reads and writes, split and joined segments, spurious and "
+        "late "
         "readiness: a real kernel decides that itself");
   }
   bool slow = scenario.link.bits_per_second != 0;
