@@ -1,6 +1,7 @@
 #include "tools/aios_sim/shrink.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -16,6 +17,8 @@ namespace aios {
 namespace {
 
 using Lines = std::vector<std::string>;
+
+enum class What : uint8_t { kSteps, kStates, kAtMargin };
 
 // Lines that go or stay together, counted from 0.
 struct Piece {
@@ -50,8 +53,9 @@ class Shrinker {
   void set_failure(std::string failure) { failure_ = std::move(failure); }
   uint64_t runs() const { return runs_; }
 
-  // The steps, and whatever stands at the left margin, as the text has them.
-  std::vector<Piece> PiecesOf(const Lines& lines, bool steps) {
+  // The steps, the states, or whatever stands at the left margin, as the text
+  // has them.
+  std::vector<Piece> PiecesOf(const Lines& lines, What what) {
     std::vector<Piece> pieces;
     absl::StatusOr<sim::Scenario> scenario =
         sim::ParseScenario(file_, absl::StrJoin(lines, "\n"));
@@ -65,11 +69,16 @@ class Shrinker {
       while (end < limit && !at_margin(end)) ++end;
       return end;
     };
-    if (steps) {
+    if (what != What::kAtMargin) {
       std::vector<size_t> starts;
-      for (const sim::ScenarioStep& step : scenario->steps) {
-        auto line = static_cast<size_t>(step.place.line - 1);
+      auto add = [&](sim::TextPlace place) {
+        auto line = static_cast<size_t>(place.line - 1);
         if (starts.empty() || starts.back() != line) starts.push_back(line);
+      };
+      if (what == What::kSteps) {
+        for (const auto& step : scenario->steps) add(step.place);
+      } else {
+        for (const auto& state : scenario->states) add(state.place);
       }
       for (size_t i = 0; i != starts.size(); ++i) {
         size_t limit = i + 1 < starts.size() ? starts[i + 1] : lines.size();
@@ -86,12 +95,12 @@ class Shrinker {
   }
 
   // Without as many of the pieces as possible.
-  bool TakePiecesAway(Lines& lines, bool steps) {
+  bool TakePiecesAway(Lines& lines, What what) {
     bool any = false;
-    for (size_t chunk = std::max<size_t>(PiecesOf(lines, steps).size() / 2, 1);;
-         chunk /= 2) {
+    for (size_t chunk = std::max<size_t>(PiecesOf(lines, what).size() / 2, 1);;
+         chunk = (chunk + 1) / 2) {
       for (size_t i = 0;;) {
-        std::vector<Piece> pieces = PiecesOf(lines, steps);
+        std::vector<Piece> pieces = PiecesOf(lines, what);
         if (i >= pieces.size()) break;
         size_t last = std::min(i + chunk, pieces.size()) - 1;
         Lines fewer(lines.begin(),
@@ -104,7 +113,8 @@ class Shrinker {
           lines = std::move(fewer);
           any = true;
         } else {
-          i += chunk;
+          // Every pair is tried: the two ends of a connection go together.
+          i += chunk <= 2 ? 1 : chunk;
         }
       }
       if (chunk == 1) return any;
@@ -163,10 +173,13 @@ std::optional<Shrunk> Shrink(const sim::Scenario& scenario, uint64_t seed) {
   Lines lines = absl::StrSplit(scenario.source, '\n');
   // What goes may let others go.
   for (bool any = true; any;) {
-    any = shrinker.TakePiecesAway(lines, /*steps=*/true);
-    any |= shrinker.TakePiecesAway(lines, /*steps=*/false);
+    any = shrinker.TakePiecesAway(lines, What::kSteps);
+    any |= shrinker.TakePiecesAway(lines, What::kStates);
+    any |= shrinker.TakePiecesAway(lines, What::kAtMargin);
     any |= shrinker.TakeRatesAway(lines);
   }
+  // A last line that is one.
+  if (!lines.empty() && !lines.back().empty()) lines.emplace_back();
   shrunk.text = absl::StrJoin(lines, "\n");
   static_cast<void>(shrinker.FailureOf(shrunk.text, &shrunk.steps));
   shrunk.runs = shrinker.runs();

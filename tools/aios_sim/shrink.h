@@ -21,9 +21,9 @@ struct Shrunk {
   uint64_t runs = 0;
 };
 
-// Takes away steps, rates of faults and other keys, first many at a time, as
-// long as the first failure of a run with `seed` stays what it is. Steps that
-// share a line stay together. Nothing when the scenario passes.
+// Takes away steps, states, rates of faults and other keys, first many at a
+// time, as long as the first failure of a run with `seed` stays what it is.
+// Steps that share a line stay together. Nothing when the scenario passes.
 std::optional<Shrunk> Shrink(const sim::Scenario& scenario, uint64_t seed);
 
 }  // namespace aios
