@@ -417,6 +417,7 @@ std::unique_ptr<CaresChannel> CaresChannel::Make(EventLoop& loop,
   std::string no_file = "/dev/null";
   std::vector<std::string> domains = options.search_domains;
   std::vector<char*> domain_texts;
+  domain_texts.reserve(domains.size());
   for (std::string& domain : domains) domain_texts.push_back(domain.data());
   ares_options native = {};
   native.flags = ARES_FLAG_EDNS | ARES_FLAG_NOALIASES;

@@ -311,13 +311,12 @@ void NameService::RunReplies(void* self) {
     std::unique_ptr<NameQuestion> own = std::move(place->second);
     service.questions_.erase(place);
     --service.asked_;
-    CaresReply reply = std::move(own->reply);
-    service.Finish(*own, std::move(reply));
+    service.Finish(*own, own->reply);
   }
   service.StartQuestions();
 }
 
-void NameService::Finish(NameQuestion& question, CaresReply reply) {
+void NameService::Finish(NameQuestion& question, const CaresReply& reply) {
   Answer answer;
   Nanoseconds ttl = 0;
   if (reply.error.ok()) {

@@ -88,7 +88,7 @@ class NameService {
 
   static void OnReply(void* self, void* question, CaresReply reply);
   static void RunReplies(void* self);
-  void Finish(NameQuestion& question, CaresReply reply);
+  void Finish(NameQuestion& question, const CaresReply& reply);
   void StartQuestions();
   bool HaveChannel(Error* error);
   CaresConfiguration ReadConfiguration();

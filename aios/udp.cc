@@ -122,7 +122,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
   return state;
 }
 
-absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdpInBackground(
     WaitStateCollection& collection, const HostSpec& host,
     const Service& service, IoCallback callback, UdpOptions options) {
   std::string name = options.name;

@@ -4,14 +4,17 @@
 #define AIOS_UDP_H_
 
 #include <any>
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aios/async_io_state.h"
 #include "aios/host_spec.h"
+#include "aios/io_result.h"
 #include "aios/wait_state_collection.h"
 
 namespace aios {
@@ -57,9 +60,20 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
 // background and connects to the best address to which there is a way.
 // `callback` is called once, as that of `ConnectTcp`; until then operations are
 // refused.
-absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdpInBackground(
     WaitStateCollection& collection, const HostSpec& host,
     const Service& service, IoCallback callback, UdpOptions options = {});
+
+// Its short name, as a template: options in braces must not be taken for a
+// callback.
+template <std::invocable<AsyncIoState&, const IoResult&> Callback>
+absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
+    WaitStateCollection& collection, const HostSpec& host,
+    const Service& service, Callback callback, UdpOptions options = {}) {
+  return ConnectUdpInBackground(collection, host, service,
+                                IoCallback(std::move(callback)),
+                                std::move(options));
+}
 
 }  // namespace aios
 
