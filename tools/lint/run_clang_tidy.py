@@ -3,7 +3,7 @@
 
     python3 tools/lint/run_clang_tidy.py [--seconds N] [FILE...]
 
-Without files: on all .cc files that git knows, those that the last commits changed first. After N
+Without files: on all .cc files that git knows. Those that the last commits changed come first. After N
 seconds no further file is begun, and what was left out is said. Exits with 1 if anything is found.
 """
 
@@ -29,8 +29,8 @@ def git(*arguments):
     return result.stdout.splitlines()
 
 
-def files_by_need():
-    files = [path for path in git("ls-files", "--", "*.cc") if os.path.exists(path)]
+def by_need(files):
+    """The files, those first that changed lately."""
     commits = git("rev-list", f"--max-count={RECENT}", "HEAD")
     changed = set(git("diff", "--name-only", commits[-1])) if commits else set()
     # A changed header shows in the file of the same name, if there is one.
@@ -54,7 +54,8 @@ def main():
     parser.add_argument("files", nargs="*")
     options = parser.parse_args()
     deadline = time.monotonic() + options.seconds
-    files = options.files or files_by_need()
+    files = by_need(options.files or
+                    [path for path in git("ls-files", "--", "*.cc") if os.path.exists(path)])
     found = left_out = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for said in pool.map(lambda path: check(path, deadline), files):
