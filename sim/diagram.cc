@@ -282,6 +282,11 @@ function drawVisible() {
   const seen = (top, end) => end >= from && top <= to;
   // Where there is writing already, a label goes a little lower, or nowhere.
   const written = new Map();
+  const reserve = (left, right, y) => {
+    const line = Math.round(y / 11);
+    if (!written.has(line)) written.set(line, []);
+    written.get(line).push({y, left, right});
+  };
   const write = (x, y, side, text, fill) => {
     const wide = text.length * charWidth;
     const left = side > 0 ? x : x - wide;
@@ -289,8 +294,7 @@ function drawVisible() {
       const line = Math.round(y / 11);
       const boxes = [line - 1, line, line + 1].flatMap(n => written.get(n) || []);
       if (boxes.some(box => Math.abs(box.y - y) < 10 && box.left < left + wide && left < box.right)) continue;
-      if (!written.has(line)) written.set(line, []);
-      written.get(line).push({y, left, right: left + wide});
+      reserve(left, left + wide, y);
       add(picture, 'text', {x, y, 'text-anchor': side > 0 ? 'start' : 'end', fill, class: 'on'}, text);
       return;
     }
@@ -363,6 +367,8 @@ function drawVisible() {
         let text = line.text.length > 66 ? line.text.slice(0, 65) + '\u2026' : line.text;
         if (line.count > 1) text += ` \u00d7${line.count}`;
         tip(add(picture, 'text', {x, y, 'text-anchor': side < 0 ? 'end' : 'start', fill: line.color, class: 'on'}, text), line.more);
+        const wide = text.length * charWidth;
+        reserve(side < 0 ? x - wide : x, side < 0 ? x : x + wide, y);
         y += 13;
         ++n;
       }
