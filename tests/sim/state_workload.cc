@@ -196,8 +196,9 @@ class StateWorkload::Client {
   void After(absl::Duration delay) {
     Started(clock_->ReceiveMessage({&byte_, 1},
                                    [this](AsyncIoState&, const IoResult&) {
-                                     if (std::exchange(broken_, false))
+                                     if (std::exchange(broken_, false)) {
                                        tcp_ = nullptr;
+                                     }
                                      Round();
                                    },
                                    {.timeout = delay}));
