@@ -19,7 +19,8 @@ namespace aios {
 // Changes of interest cost no call of their own: they go with the next `Wait`,
 // and errors of theirs come as reports (rule 4). One kernel for the process is
 // enough (see default_kernel.h), and more do no harm. It must outlive its
-// pollers.
+// pollers. A handle is not to be closed while another thread waits in a poller
+// that watches it: the wait may just be telling a change of it (rule 16).
 class KqueueKernel final : public PosixKernel {
  public:
   std::string_view name() const override { return "kqueue"; }
