@@ -31,9 +31,12 @@ constexpr Nanoseconds kTimeoutGranularity = 1'000'000;
 // Addresses of one answer; a message over TCP has room for thousands.
 constexpr size_t kAddressesMax = 32;
 
+constexpr int kRcodeFormatError = 1;
 constexpr int kRcodeServerFailure = 2;
 constexpr int kRcodeNotImplemented = 4;
 constexpr int kRcodeRefused = 5;
+// In a message: the byte with the response code.
+constexpr size_t kRcodeOffset = 3;
 constexpr int kTypeA = 1;
 constexpr int kTypeAaaa = 28;
 
@@ -158,6 +161,10 @@ class CaresChannel::Socket final : public Watcher {
 
   SocketType type() const { return type_; }
   Handle handle() const { return Watcher::handle(); }
+  // c-ares has something to send on this stream.
+  bool has_queue() const {
+    return type_ == SocketType::kStream && (wanted_by_cares_ & kWritable) != 0;
+  }
 
   void Want(Readiness wanted) {
     wanted_by_cares_ = wanted;
@@ -186,10 +193,12 @@ class CaresChannel::Socket final : public Watcher {
       // themselves. Before a new version was found to do otherwise, a message
       // in pieces is not worth more: it only names an error.
       bool is_length = buffer.size() <= 2;
+      if (!is_length) CheckStreamRcode(buffer.first(transfer.count));
       if (!is_length && at_message_) {
         channel_.NoticeRefusal({buffer.data(), transfer.count});
       }
       at_message_ = is_length && transfer.count == buffer.size();
+      if (at_message_) message_offset_ = 0;
       return transfer;
     }
     while (channel_.datagrams_left_ > 0) {
@@ -201,6 +210,12 @@ class CaresChannel::Socket final : public Watcher {
       // Before 1.19.1 an empty one was taken for the end of the connection
       // (CVE-2023-32067). It answers nothing.
       if (datagram.size == 0) continue;
+      // Lost, as datagrams may be: see `MayTakeFormatError`.
+      if (datagram.size > kRcodeOffset &&
+          (buffer[kRcodeOffset] & 0xf) == kRcodeFormatError &&
+          !channel_.MayTakeFormatError()) {
+        continue;
+      }
       if (sender != nullptr) *sender = datagram.sender;
       channel_.NoticeRefusal({buffer.data(), datagram.size});
       return {.count = datagram.size};
@@ -274,6 +289,19 @@ class CaresChannel::Socket final : public Watcher {
   }
   void OnCollectionClose() override { channel_.OnCollectionClose(); }
 
+  // Of a message in pieces, only one has the byte that says what became of the
+  // query.
+  void CheckStreamRcode(std::span<char> piece) {
+    if (message_offset_ > kRcodeOffset) return;
+    size_t place = kRcodeOffset - message_offset_;
+    message_offset_ += piece.size();
+    if (place >= piece.size()) return;
+    char& byte = piece[place];
+    if ((byte & 0xf) == kRcodeFormatError && !channel_.MayTakeFormatError()) {
+      byte = static_cast<char>((byte & ~0xf) | kRcodeServerFailure);
+    }
+  }
+
   Error SendNow(std::string_view datagram) {
     OutgoingDatagram outgoing{{datagram.data(), datagram.size()}, nullptr};
     return loop()->kernel().SendDatagrams(handle(), {&outgoing, 1}).error;
@@ -296,6 +324,8 @@ class CaresChannel::Socket final : public Watcher {
   std::deque<std::string> unsent_;
   // Of a stream: the length of a message has just been read.
   bool at_message_ = false;
+  // How much of a message has been read, until that is beyond what matters.
+  size_t message_offset_ = kRcodeOffset + 1;
 };
 
 struct CaresChannel::Calls {
@@ -402,10 +432,9 @@ struct CaresChannel::Calls {
 CaresChannel::CaresChannel(ReplyFunction reply, void* context)
     : reply_(reply), context_(context) {}
 
-std::unique_ptr<CaresChannel> CaresChannel::Make(EventLoop& loop,
-                                                 const CaresConfiguration& options,
-                                                 ReplyFunction reply,
-                                                 void* context, Error* error) {
+std::unique_ptr<CaresChannel> CaresChannel::Make(
+    EventLoop& loop, const CaresConfiguration& options, ReplyFunction reply,
+    void* context, Error* error) {
   InitialiseLibrary();
   std::unique_ptr<CaresChannel> self(new CaresChannel(reply, context));
   loop.Add(*self, kNoHandle, /*internal=*/true);
@@ -628,6 +657,11 @@ void CaresChannel::NoticeRefusal(std::string_view message) {
       question.refusal = rcode;
     }
   }
+}
+
+bool CaresChannel::MayTakeFormatError() const {
+  return std::none_of(sockets_.begin(), sockets_.end(),
+                      [](const auto& socket) { return socket->has_queue(); });
 }
 
 CaresChannel::Socket* CaresChannel::Find(Handle handle) const {

@@ -31,7 +31,8 @@ struct CaresConfiguration {
   int tries = 1;
   int ndots = 1;
 
-  friend bool operator==(const CaresConfiguration&, const CaresConfiguration&) = default;
+  friend bool operator==(const CaresConfiguration&,
+                         const CaresConfiguration&) = default;
 };
 
 struct CaresReply {
@@ -94,6 +95,9 @@ class CaresChannel final : private Watcher {
   void Process(Handle readable, Handle writable);
   void AfterCall();
   void NoticeRefusal(std::string_view message);
+  // When a server does not know EDNS, c-ares (before 1.19) gives the query new
+  // memory, though it may wait to be sent by TCP from where it was.
+  bool MayTakeFormatError() const;
   Socket* Find(Handle handle) const;
 
   const ReplyFunction reply_;

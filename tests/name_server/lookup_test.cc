@@ -364,6 +364,29 @@ SIMULATED_TEST(SimulatedLookup, ConnectionsThatAlwaysBreakAreAnError) {
   }
 }
 
+// c-ares moved the query to other memory when it was told by a late datagram
+// that EDNS is not known, while the query waited to be sent by TCP. Only a
+// sanitizer sees what it read then.
+SIMULATED_TEST(SimulatedLookup, ALateFormatErrorDoesNotDisturbTcp) {
+  World world(simulation);
+  Host& server = *simulation.FindHost("dns");
+  for (auto [from, to] :
+       {std::pair(&world.client, &server), std::pair(&server, &world.client)}) {
+    simulation.SetLink(*from, *to,
+                       {.latency = Latency::Fixed(absl::Milliseconds(50))});
+  }
+  // Asked again after 500 ms; by TCP from 600 ms on, and connected 100 ms
+  // later.
+  world.dns.AddRule({.fault = DnsFault::kFormatErrorToEdns,
+                     .delay = absl::Milliseconds(560),
+                     .times_max = 1});
+  world.dns.AddRule({.fault = DnsFault::kTruncated});
+  std::unique_ptr<Looked> looked = world.Finish("v4.test");
+  EXPECT_EQ(looked->All(), "OK 10.1.0.1");
+  EXPECT_TRUE(Between(looked->took, 800, 805)) << looked->took;
+  EXPECT_EQ(world.dns.fault_count(DnsFault::kFormatErrorToEdns).effective, 1u);
+}
+
 SIMULATED_TEST(SimulatedLookup, OddAnswersAreUnderstood) {
   World world(simulation);
   world.dns.AddRule({.name = "v4.test", .fault = DnsFault::kTwice});
