@@ -409,7 +409,7 @@ class Comparison:
         return {
             "machine": machine(),
             "options": {key: value for key, value in vars(self.options).items()
-                        if key not in ("json", "chart", "page", "quiet", "read_json")},
+                        if key not in ("json", "chart", "note", "page", "quiet", "read_json")},
             "scenarios": {name: {"what": self.scenarios[name].what,
                                  "service": self.scenarios[name].service,
                                  "floor": self.scenarios[name].floor}
@@ -473,6 +473,7 @@ def parse_options(arguments):
                         help="fail when aios needs more kernel calls than it should")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--chart", help="draw them into this .svg or .png file")
+    parser.add_argument("--note", default="", help="a sentence for the page")
     parser.add_argument("--page", help="write the tables into this page, between its marks")
     parser.add_argument("--read_json", help="measure nothing, show the results in this file")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -511,6 +512,7 @@ def main(arguments):
             print(f"compare: {comparison.at}: {failure}", file=sys.stderr)
             return 1
         results = comparison.to_json()
+    results["note"] = options.note
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)

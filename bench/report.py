@@ -245,7 +245,7 @@ def page_text(results):
     options = results["options"]
     lines = [
         BEGIN, "",
-        f"Measured on {results['machine']}; medians of {options['rounds']} rounds.", "",
+        f"Measured on {results['machine']}; medians of {options['rounds']} rounds. {results['note']}".rstrip(), "",
         "### Processor time of the server", "",
         "Microseconds a request of the server that was written by hand on epoll, and how many "
         "times that the others take. All have the idle timeout.", "",

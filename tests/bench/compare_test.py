@@ -74,7 +74,7 @@ class Goals(unittest.TestCase):
         return {"machine": "a machine", "options": {"rounds": 3},
                 "scenarios": {name: {"what": name, "service": "echo", "floor": "epoll"}
                               for name in measured},
-                "results": measured, "inside": {}}
+                "results": measured, "inside": {}, "note": ""}
 
     def test_times_are_medians_beside_the_floor_and_the_best_peer(self):
         found = report.goals(self.results(ping_pong_50_64={
