@@ -9,6 +9,7 @@
 #include "aios/event_loop.h"
 #include "aios/operation_observer.h"
 #include "aios/state_extras.h"
+#include "aios/state_inline.h"
 
 namespace aios {
 
@@ -105,6 +106,19 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoState(
 
 AsyncIoState::~AsyncIoState() { Close(); }
 
+void AsyncIoState::operator delete(AsyncIoState* state,
+                                   std::destroying_delete_t) {
+  if (state->input_callback_runs_) {
+    // All but the object: the running callback lies in it. See `RunChecking`.
+    state->Close();
+    state->user_info_.reset();
+    state->deleted_ = true;
+    return;
+  }
+  state->~AsyncIoState();
+  ::operator delete(state);
+}
+
 size_t AsyncIoState::Close(CloseOptions options) {
   if (closed_) return 0;
   EventLoop& loop = *this->loop();
@@ -114,21 +128,24 @@ size_t AsyncIoState::Close(CloseOptions options) {
   }
   closed_ = true;
   connecting_ = false;
-  ClearDeadline(kReadDeadline);
-  ClearDeadline(kWriteDeadline);
+  ClearDeadline(loop, kReadDeadline);
+  ClearDeadline(loop, kWriteDeadline);
   if (input_ticket_ != kNoTicket) loop.CancelCompletion(input_ticket_);
   input_ticket_ = kNoTicket;
   input_kind_ = InputKind::kNone;
 
   // Destroying a callback may run code of the user, which may destroy this
   // state: so they all go last, and nothing of the state is touched after them.
-  IoCallback input_callback = std::move(input_callback_);
+  IoCallback input_callback;
+  if (!input_callback_runs_) input_callback = std::move(input_callback_);
   OutputOperation* operations = std::exchange(output_first_, nullptr);
   output_active_ = nullptr;
   output_last_ = nullptr;
   output_bytes_ = 0;
   output_length_ = 0;
   IoCallback input_error_callback;
+  IoCallback next_input_callback;
+  IoCallback next_input_error_callback;
   IoCallback connect_callback;
   std::vector<std::unique_ptr<Ending>> endings_to_apply;
   std::vector<std::unique_ptr<Ending>> endings;
@@ -142,7 +159,11 @@ size_t AsyncIoState::Close(CloseOptions options) {
     for (const std::unique_ptr<Ending>& ending : extras_->endings) {
       loop.CancelCompletion(ending->ticket);
     }
-    input_error_callback = std::move(extras_->input_error_callback);
+    next_input_callback = std::move(extras_->next_input_callback);
+    next_input_error_callback = std::move(extras_->next_input_error_callback);
+    if (!input_callback_runs_) {
+      input_error_callback = std::move(extras_->input_error_callback);
+    }
     connect_callback = std::move(extras_->connect_callback);
     race = std::move(extras_->race);
     if (race != nullptr) race->Stop();
@@ -150,6 +171,9 @@ size_t AsyncIoState::Close(CloseOptions options) {
     endings.swap(extras_->endings);
     close_object = extras_->close_object;
     object = extras_->object;
+    if (extras_->batch != nullptr) {
+      loop.GiveDatagramBatch(std::move(extras_->batch));
+    }
   }
   for (OutputOperation* operation = operations; operation != nullptr;
        operation = operation->next) {
@@ -175,8 +199,11 @@ size_t AsyncIoState::Close(CloseOptions options) {
   size_t left = BufferedDataLength();
   while (operations != nullptr) {
     OutputOperation* next = operations->next;
-    IoCallback callback = std::move(operations->callback);
-    IoCallback error_callback = std::move(operations->error_callback);
+    std::optional<IoCallback> callback = std::move(operations->callback);
+    std::optional<IoCallback> error_callback =
+        std::move(operations->error_callback);
+    operations->callback.reset();
+    operations->error_callback.reset();
     loop.output_operations().Give(operations);
     operations = next;
   }
@@ -224,7 +251,7 @@ absl::Status AsyncIoState::CheckOpen(const char* call) const {
 absl::Status AsyncIoState::CheckStart(const char* call,
                                       const IoCallback& callback,
                                       const Timeout& timeout) const {
-  if (!closed_ && !connecting_ && !unconnected_ && callback &&
+  if (MayStart(callback) &&
       (!timeout.has_value() || *timeout >= absl::ZeroDuration())) [[likely]] {
     loop()->Enter();
     return absl::OkStatus();
@@ -256,17 +283,15 @@ absl::Status AsyncIoState::CheckTimeout(const char* call,
 }
 
 absl::Status AsyncIoState::CheckRange(const char* call, size_t start,
-                                      size_t* end, size_t size,
+                                      size_t end, size_t size,
                                       bool may_be_empty) const {
-  if (*end == kToEnd) *end = size;
-  if (start <= *end && *end <= size && (may_be_empty || start < *end))
-      [[likely]] {
+  if (end == kToEnd) end = size;
+  if (start <= end && end <= size && (may_be_empty || start < end)) [[likely]] {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(Refusal(call), "the range [", start, ", ", *end,
-                   ") of a buffer of ", size, " bytes is ",
-                   start == *end && *end <= size ? "empty" : "not within it"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      Refusal(call), "the range [", start, ", ", end, ") of a buffer of ", size,
+      " bytes is ", start == end && end <= size ? "empty" : "not within it"));
 }
 
 // ---- Attributes.
@@ -347,22 +372,6 @@ std::optional<SocketAddress> AsyncIoState::peer_address() const {
 
 // ---- Readiness.
 
-void AsyncIoState::UpdateInterest() {
-  Readiness wanted = kNotReady;
-  if (input_kind_ != InputKind::kNone && !input_ended_) wanted |= kReadable;
-  if (output_blocked_ || connecting_) wanted |= kWritable;
-  loop()->Want(*this, wanted);
-}
-
-void AsyncIoState::OnReady(Readiness ready) {
-  if (connecting_) [[unlikely]] {
-    FinishConnect();
-    return;
-  }
-  if ((ready & kReadable) != 0) Input();
-  if ((ready & kWritable) != 0 && output_active_ != nullptr) Output();
-}
-
 void AsyncIoState::OnWatchFailed(Error error) {
   if (connecting_) {
     CompleteConnect(IoStatus::kError, error);
@@ -372,34 +381,10 @@ void AsyncIoState::OnWatchFailed(Error error) {
     CompleteInput(IoStatus::kError, error);
   }
   if (output_active_ != nullptr) FailOutput(IoStatus::kError, error);
-  UpdateInterest();
-}
-
-void AsyncIoState::OnFlush() {
-  if (output_active_ != nullptr && !output_blocked_) Output();
+  UpdateInterest(*loop());
 }
 
 // ---- Deadlines.
-
-void AsyncIoState::SetDeadline(DueDeadline which, Nanoseconds timeout) {
-  if (timeout == kForever) return;
-  EventLoop& loop = *this->loop();
-  Nanoseconds deadline = DeadlineAfter(loop.Now(), timeout);
-  if (deadline == kForever) return;
-  (which == kReadDeadline ? read_deadline_ : write_deadline_) = deadline;
-  (which == kReadDeadline ? read_order_ : write_order_) =
-      loop.NextDeadlineOrder();
-  loop.CountDeadlines(1);
-  loop.ScheduleTimer(*this, deadline);
-}
-
-void AsyncIoState::ClearDeadline(DueDeadline which) {
-  Nanoseconds& deadline =
-      which == kReadDeadline ? read_deadline_ : write_deadline_;
-  if (deadline == kForever) return;
-  deadline = kForever;
-  loop()->CountDeadlines(-1);
-}
 
 Nanoseconds AsyncIoState::OnTimer(Nanoseconds now) {
   EventLoop& loop = *this->loop();
@@ -424,15 +409,19 @@ void AsyncIoState::OnDue(uint8_t which) {
     // Reports may have been left for a later wait, and a timeout of zero means
     // one attempt: what has arrived by now counts, in however many pieces the
     // kernel gives it.
+    EventLoop& loop = *this->loop();
     size_t begin = input_done_;
     size_t before;
+    bool ended;
     do {
       before = input_done_;
-      Input();
-    } while (input_kind_ == InputKind::kReadBuffer && !input_ended_ &&
+      ended = Input(loop);
+    } while (!ended && input_kind_ == InputKind::kReadBuffer &&
              input_done_ != before &&
-             input_done_ - begin < loop()->limits().bytes_per_turn_max);
-    if (input_kind_ != InputKind::kNone && !input_ended_) {
+             input_done_ - begin < loop.limits().bytes_per_turn_max);
+    if (ended) {
+      QueueInput(loop);
+    } else if (input_kind_ != InputKind::kNone && !input_ended_) {
       TellTimeout(this, read_deadline_);
       CompleteInput(IoStatus::kTimeout);
     }
@@ -464,19 +453,37 @@ void AsyncIoState::TellTimeout(const void* operation, Nanoseconds deadline) {
 
 // ---- Callbacks.
 
-void AsyncIoState::Invoke(IoCallback& callback, IoCallback& unused,
+void AsyncIoState::Invoke(IoCallback& callback, std::span<IoCallback> unused,
                           const IoResult& result) noexcept {
   EventLoop& loop = *this->loop();
   loop.BeginCallback(*this);
   callback(*this, result);
   // What they captured may own this state.
   callback = nullptr;
-  unused = nullptr;
+  for (IoCallback& one : unused) one = nullptr;
   if (loop.EndCallback()) AfterCallback();
 }
 
-void AsyncIoState::AfterCallback() {
-  if (closed_ || extras_ == nullptr) return;
+// The same for one that may look at the input buffer and discard, when there is
+// nothing that `Finish` would have to end.
+void AsyncIoState::InvokeWithBuffer(IoCallback& callback,
+                                    std::span<IoCallback> unused,
+                                    const IoResult& result) noexcept {
+  EventLoop& loop = *this->loop();
+  may_discard_ = true;
+  finished_ = true;
+  loop.BeginCallback(*this);
+  callback(*this, result);
+  if (loop.InCallbackOf(*this)) {
+    may_discard_ = false;
+    ReleaseInputBuffer();
+  }
+  callback = nullptr;
+  for (IoCallback& one : unused) one = nullptr;
+  if (loop.EndCallback()) AfterCallback();
+}
+
+void AsyncIoState::ApplyEndings() {
   while (!extras_->endings_to_apply.empty()) {
     std::vector<std::unique_ptr<Ending>> endings;
     endings.swap(extras_->endings_to_apply);

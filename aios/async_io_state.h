@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -76,7 +77,7 @@ struct ReadBufferOptions {
   size_t start = 0;     // of the range of the buffer to fill
   size_t end = kToEnd;  // and its end; `kToEnd`: the buffer's
   Timeout timeout = {};
-  IoCallback error_callback = {};
+  std::optional<IoCallback> error_callback = {};
   UserInfo user_info = {};
 };
 
@@ -84,7 +85,7 @@ struct ReadWithCheckingOptions {
   Timeout timeout = {};
   // Becomes the state's `max_read`, when given. At least 1.
   std::optional<size_t> max_read = {};
-  IoCallback error_callback = {};
+  std::optional<IoCallback> error_callback = {};
   UserInfo user_info = {};
 };
 
@@ -97,7 +98,7 @@ struct ReceiveMessageOptions {
   size_t start = 0;
   size_t end = kToEnd;
   Timeout timeout = {};
-  IoCallback error_callback = {};
+  std::optional<IoCallback> error_callback = {};
   bool needs_address = false;
   UserInfo user_info = {};
 };
@@ -107,7 +108,7 @@ struct WriteOptions {
   size_t start = 0;
   size_t end = kToEnd;
   Timeout timeout = {};
-  IoCallback error_callback = {};
+  std::optional<IoCallback> error_callback = {};
   UserInfo user_info = {};
 };
 
@@ -162,6 +163,9 @@ class AsyncIoState final : private Watcher {
   // Closes the state, and its socket, silently. Allowed in every callback, the
   // state's own included.
   ~AsyncIoState() override;
+  // Inside a callback of `ReadWithChecking` the object itself goes when that
+  // has returned.
+  void operator delete(AsyncIoState* state, std::destroying_delete_t);
   AsyncIoState(const AsyncIoState&) = delete;
   AsyncIoState& operator=(const AsyncIoState&) = delete;
 
@@ -211,7 +215,9 @@ class AsyncIoState final : private Watcher {
   // Receives what one receive call of the kernel gives: on UDP one datagram
   // (`truncated` when it did not fit; an empty one is a success with count 0),
   // on TCP what has arrived, or `kEof`. On TCP bytes in the input buffer come
-  // first. Lisp: `async-io-state-receive-message`.
+  // first. A UDP state whose callbacks start the next receive may have received
+  // up to 64 datagrams ahead, for the next operations; closing loses them.
+  // Lisp: `async-io-state-receive-message`.
   [[nodiscard]] absl::Status ReceiveMessage(std::span<char> buffer,
                                             IoCallback callback,
                                             ReceiveMessageOptions options = {});
@@ -237,15 +243,19 @@ class AsyncIoState final : private Watcher {
   // InvalidArgument.
   // Lisp: `async-io-state-write-buffer`.
   [[nodiscard]] absl::Status WriteBuffer(std::string_view data,
+                                         IoCallback callback);
+  [[nodiscard]] absl::Status WriteBuffer(std::string_view data,
                                          IoCallback callback,
-                                         WriteOptions options = {});
+                                         WriteOptions options);
 
   // Sends `data[start, end)` as one message on a connected socket. Datagrams
   // may be empty. On TCP the same as `WriteBuffer`. Lisp:
   // `async-io-state-send-message`.
   [[nodiscard]] absl::Status SendMessage(std::string_view data,
+                                         IoCallback callback);
+  [[nodiscard]] absl::Status SendMessage(std::string_view data,
                                          IoCallback callback,
-                                         WriteOptions options = {});
+                                         WriteOptions options);
 
   // Sends `data[start, end)` as one datagram on an unconnected UDP socket. A
   // host name is looked up in IPv6 when the state has `ipv6`, otherwise in
@@ -263,8 +273,11 @@ class AsyncIoState final : private Watcher {
   // The same to an address that `ReceiveMessage` delivered.
   [[nodiscard]] absl::Status SendMessageToAddress(const SocketAddress& address,
                                                   std::string_view data,
+                                                  IoCallback callback);
+  [[nodiscard]] absl::Status SendMessageToAddress(const SocketAddress& address,
+                                                  std::string_view data,
                                                   IoCallback callback,
-                                                  WriteOptions options = {});
+                                                  WriteOptions options);
 
   // ---- Ending.
 
@@ -394,46 +407,60 @@ class AsyncIoState final : private Watcher {
   std::string Describe() const;
   std::string Refusal(const char* call) const;
   absl::Status CheckOpen(const char* call) const;
+  bool MayStart(const IoCallback& callback) const;
   absl::Status CheckStart(const char* call, const IoCallback& callback,
                           const Timeout& timeout) const;
   absl::Status CheckTimeout(const char* call, absl::Duration timeout) const;
   absl::Status CheckMaxRead(const char* call, size_t max_read) const;
-  // Replaces `kToEnd`.
-  absl::Status CheckRange(const char* call, size_t start, size_t* end,
+  absl::Status CheckRange(const char* call, size_t start, size_t end,
                           size_t size, bool may_be_empty) const;
 
   // Input.
   static const char* InputName(InputKind kind);
   absl::Status CheckInput(InputKind kind, const IoCallback& callback,
                           const Timeout& timeout) const;
+  inline bool MayStartInput(const IoCallback& callback,
+                            const Timeout& timeout) const;
+  absl::Status CheckRead(InputKind kind, std::span<char> buffer,
+                         const IoCallback& callback, const Timeout& timeout,
+                         size_t start, size_t end) const;
   void StartInput(InputKind kind, IoCallback& callback,
-                  IoCallback* error_callback, const Timeout& timeout,
-                  UserInfo& user_info);
+                  std::optional<IoCallback>* error_callback,
+                  const Timeout& timeout, UserInfo& user_info);
   void InputIsOver(OperationObserver::End end, IoStatus status, size_t count);
   void WaitForReadable();
-  void Input();
-  void InputToBuffer();
-  void InputToOwnBuffer();
-  void InputMessage();
-  void InputPeek();
-  void InputError(Error error);
-  void BreakInput(IoStatus status, Error error = Error());
+  void ServeReady(EventLoop& loop, Readiness ready);
+  bool Input(EventLoop& loop);
+  inline bool InputToOwnBuffer(EventLoop& loop);
+  inline bool InputToBuffer(EventLoop& loop);
+  inline bool InputMessage(EventLoop& loop);
+  bool InputDatagram(EventLoop& loop);
+  bool HasBatch() const;
+  void TakeFromBatch(EventLoop& loop);
+  bool InputPeek(EventLoop& loop);
+  bool EndStream(Error error);
+  bool EndInput(IoStatus status, Error error);
+  void QueueInput(EventLoop& loop);
   IoStatus BrokenInputStatus() const;
   void CompleteInput(IoStatus status, Error error = Error());
+  void CallBackLast();
+  void CallBackLastInDetail(IoCallback& callback, const IoResult& result,
+                            bool checking);
   IoResult InputResult() const;
   static void RunInput(void* state);
-  void RunChecking(IoCallback& callback, IoCallback& unused,
-                   const IoResult& result) noexcept;
-  void ContinueChecking();
+  inline void RunChecking(EventLoop& loop) noexcept;
+  inline void ContinueChecking(EventLoop& loop);
+  void EndChecking(EventLoop& loop);
   void ReleaseInputBuffer();
   size_t TakeBuffered(std::span<char> buffer);
-  absl::StatusOr<size_t> DropInput(const char* call, size_t n);
+  absl::StatusOr<size_t> RefuseDrop(const char* call, size_t n) const;
 
   // Output.
   static const char* OutputName(OutputKind kind);
   absl::Status CheckOutput(OutputKind kind, std::string_view data,
+                           const SocketAddress* target,
                            const IoCallback& callback,
-                           WriteOptions& options) const;
+                           const WriteOptions& options) const;
   absl::Status StartOutput(OutputKind kind, std::string_view data,
                            const SocketAddress* target, IoCallback& callback,
                            WriteOptions& options,
@@ -442,29 +469,48 @@ class AsyncIoState final : private Watcher {
                           std::string_view data, IoCallback& callback,
                           WriteOptions& options);
   void TargetIsKnown(OutputOperation& operation);
-  void ActivateOutput();
+  inline absl::Status StartStreamOutput(OutputKind kind, std::string_view data,
+                                        IoCallback& callback);
+  absl::Status StartWithoutOptions(OutputKind kind, std::string_view data,
+                                   const SocketAddress* target,
+                                   IoCallback& callback);
+  inline OutputOperation& NewOutput(EventLoop& loop, OutputKind kind,
+                                    std::string_view data,
+                                    IoCallback& callback);
+  inline void AddFirstOutput(EventLoop& loop, OutputOperation& operation);
+  void TakeOptions(OutputOperation& operation, WriteOptions& options);
+  inline void ActivateOutput();
+  void SetWriteDeadline(EventLoop& loop);
   void Output();
+  void OutputPart(Transfer transfer);
   void OutputStream();
   void OutputDatagrams();
+  static OutgoingDatagram DatagramOf(const OutputOperation& operation);
+  bool DatagramsSent(const Transfer& transfer);
   void SetBlocked(bool blocked);
   void CompleteOutput(IoStatus status, Error error = Error());
   void FailOutput(IoStatus status, Error error);
   void AbortQueued();
-  OutputOperation* PopOutput();
+  inline OutputOperation* PopOutput();
   static void RunOutput(void* operation);
+  inline void CallBackOutput(EventLoop& loop, OutputOperation& operation,
+                             const IoResult& result) noexcept;
 
   // Deadlines.
-  void SetDeadline(DueDeadline which, Nanoseconds timeout);
-  void ClearDeadline(DueDeadline which);
+  void SetDeadline(EventLoop& loop, DueDeadline which, Nanoseconds timeout);
+  void ClearDeadline(EventLoop& loop, DueDeadline which);
 
   void TellTimeout(const void* operation, Nanoseconds deadline);
 
-  void UpdateInterest();
+  void UpdateInterest(EventLoop& loop);
 
   // Callbacks.
-  void Invoke(IoCallback& callback, IoCallback& unused,
+  void Invoke(IoCallback& callback, std::span<IoCallback> unused,
               const IoResult& result) noexcept;
+  void InvokeWithBuffer(IoCallback& callback, std::span<IoCallback> unused,
+                        const IoResult& result) noexcept;
   void AfterCallback();
+  void ApplyEndings();
   void TellClose(OperationObserver& observer) const;
 
   // Aborts and their like.
@@ -477,7 +523,6 @@ class AsyncIoState final : private Watcher {
   void InterruptInput(Ending& ending);
   void InterruptOutput(Ending& ending);
   static void RunEnding(void* ending);
-  void InvokeEnding(IoCallback& callback, Ending& ending) noexcept;
   void FinishClose(Ending& ending) noexcept;
 
   // Connecting; see connect_tcp.cc.
@@ -496,7 +541,8 @@ class AsyncIoState final : private Watcher {
   char* input_data_ = nullptr;
   size_t input_size_ = 0;
   size_t input_done_ = 0;
-  // Exists while it holds something or is being filled.
+  // Exists while it holds something, is being filled, or a callback looks at
+  // it.
   std::unique_ptr<InputBuffer> input_buffer_;
 
   // ---- Output. A list from the oldest operation whose callback has not been
@@ -531,12 +577,12 @@ class AsyncIoState final : private Watcher {
 
   bool closed_ : 1 = false;
   bool connecting_ : 1 = false;
+  // A connect failed or was aborted: there is no socket.
+  bool unconnected_ : 1 = false;
   bool queue_output_ : 1 = false;
   bool ipv6_ : 1 = false;
   // The socket is of IPv6, whatever the caller claimed.
   bool socket_ipv6_ : 1 = false;
-  // A connect failed or was aborted: there is no socket.
-  bool unconnected_ : 1 = false;
   // The stream has ended or failed for good; `read_status_` says how.
   bool input_broken_ : 1 = false;
   bool output_broken_ : 1 = false;
@@ -546,9 +592,15 @@ class AsyncIoState final : private Watcher {
   bool input_ended_ : 1 = false;
   bool input_truncated_ : 1 = false;
   bool needs_address_ : 1 = false;
+  // The receive was started by the callback of the one before.
+  bool asks_again_ : 1 = false;
   // `Discard` and `Finish` are allowed now; `Finish` has nothing to end.
   bool may_discard_ : 1 = false;
   bool finished_ : 1 = false;
+  // The callback of a `ReadWithChecking` is running, out of `input_callback_`:
+  // that stays as it is, and so does the object, even when it is deleted.
+  bool input_callback_runs_ : 1 = false;
+  bool deleted_ : 1 = false;
 };
 
 // Makes a state for a socket that exists already. `handle` must be a stream or

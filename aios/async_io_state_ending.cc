@@ -12,6 +12,7 @@
 #include "aios/operation_observer.h"
 #include "aios/output_queue.h"
 #include "aios/state_extras.h"
+#include "aios/state_inline.h"
 
 namespace aios {
 
@@ -62,7 +63,8 @@ Error AsyncIoState::ShutSocketDown(Direction direction) {
   // A stream tells of its end when it is read. A datagram socket only is ready
   // from now on, for ever, and has nothing to give.
   if (input_kind_ != InputKind::kNone && !input_ended_) {
-    BreakInput(IoStatus::kEof);
+    EndStream(Error());
+    QueueInput(*loop());
   } else {
     input_broken_ = true;
   }
@@ -157,7 +159,7 @@ void AsyncIoState::InterruptConnect(Ending& ending) {
     observer->OnEnd(&extras, OperationObserver::End::kAbort, IoStatus::kAborted,
                     0);
   }
-  ClearDeadline(kWriteDeadline);
+  ClearDeadline(loop, kWriteDeadline);
   DropSocket();
   read_status_ = IoStatus::kAborted;
   write_status_ = IoStatus::kAborted;
@@ -167,10 +169,9 @@ void AsyncIoState::InterruptConnect(Ending& ending) {
 
 void AsyncIoState::InterruptInput(Ending& ending) {
   if (input_kind_ == InputKind::kNone) return;
+  EventLoop& loop = *this->loop();
   if (input_ticket_ != kNoTicket) {
-    loop()->CancelCompletion(std::exchange(input_ticket_, kNoTicket));
-  } else {
-    ClearDeadline(kReadDeadline);
+    loop.CancelCompletion(std::exchange(input_ticket_, kNoTicket));
   }
   ending.suppressed[0] = std::move(input_callback_);
   if (extras_ != nullptr) {
@@ -194,7 +195,6 @@ void AsyncIoState::InterruptInput(Ending& ending) {
   read_status_ = IoStatus::kAborted;
   ending.result.status = IoStatus::kAborted;
   ending.result.interrupted = true;
-  UpdateInterest();
 }
 
 void AsyncIoState::InterruptOutput(Ending& ending) {
@@ -204,14 +204,18 @@ void AsyncIoState::InterruptOutput(Ending& ending) {
     loop()->CancelCompletion(operation->ticket);
   } else {
     output_active_ = operation->next;
-    ClearDeadline(kWriteDeadline);
+    ClearDeadline(*loop(), kWriteDeadline);
   }
   if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
     observer->OnEnd(operation, OperationObserver::End::kAbort,
                     IoStatus::kAborted, operation->done);
   }
-  ending.suppressed[2] = std::move(operation->callback);
-  ending.suppressed[3] = std::move(operation->error_callback);
+  ending.suppressed[2] = *std::move(operation->callback);
+  operation->callback.reset();
+  if (operation->error_callback.has_value()) {
+    ending.suppressed[3] = *std::move(operation->error_callback);
+    operation->error_callback.reset();
+  }
   ending.result = IoResult();
   ending.result.count = operation->done;
   ending.result.status = IoStatus::kAborted;
@@ -245,37 +249,22 @@ void AsyncIoState::RunEnding(void* object) {
       break;
   }
   if (!ending->callback) return;
-  if (ending->checking) {
-    // What is buffered now; but when the next operation has been started, it is
-    // that one's. With both directions there are no details.
-    ending->result.data = {};
-    if (state.input_kind_ == InputKind::kNone) {
-      if (ending->direction != Direction::kIo) {
-        if (state.input_buffer_ != nullptr) {
-          ending->result.data = state.input_buffer_->view();
-        }
-        ending->result.count = ending->result.data.size();
-      }
-      state.may_discard_ = true;
-      state.finished_ = true;
-    }
-  }
   IoCallback callback = std::move(ending->callback);
-  state.InvokeEnding(callback, *ending);
-}
-
-void AsyncIoState::InvokeEnding(IoCallback& callback, Ending& ending) noexcept {
-  EventLoop& loop = *this->loop();
-  loop.BeginCallback(*this);
-  callback(*this, ending.result);
-  if (loop.InCallbackOf(*this)) {
-    may_discard_ = false;
-    ReleaseInputBuffer();
+  if (ending->checking && state.input_kind_ == InputKind::kNone) {
+    // What is buffered now. With both directions there are no details.
+    ending->result.data = {};
+    if (ending->direction != Direction::kIo) {
+      if (state.input_buffer_ != nullptr) {
+        ending->result.data = state.input_buffer_->view();
+      }
+      ending->result.count = ending->result.data.size();
+    }
+    state.InvokeWithBuffer(callback, ending->suppressed, ending->result);
+    return;
   }
-  // What they captured may own this state.
-  callback = nullptr;
-  for (IoCallback& suppressed : ending.suppressed) suppressed = nullptr;
-  if (loop.EndCallback()) AfterCallback();
+  // When the next operation has been started, the buffer is that one's.
+  if (ending->checking) ending->result.data = {};
+  state.Invoke(callback, ending->suppressed, ending->result);
 }
 
 void AsyncIoState::FinishClose(Ending& ending) noexcept {

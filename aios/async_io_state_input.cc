@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "aios/async_io_state.h"
 #include "aios/duration.h"
@@ -12,6 +13,7 @@
 #include "aios/input_buffer.h"
 #include "aios/operation_observer.h"
 #include "aios/state_extras.h"
+#include "aios/state_inline.h"
 
 namespace aios {
 
@@ -33,12 +35,19 @@ const char* AsyncIoState::InputName(InputKind kind) {
 
 // ---- Starting.
 
+// What most calls are; the others are looked at in detail.
+inline bool AsyncIoState::MayStartInput(const IoCallback& callback,
+                                        const Timeout& timeout) const {
+  return MayStart(callback) && input_kind_ == InputKind::kNone &&
+         !timeout.has_value();
+}
+
 absl::Status AsyncIoState::CheckInput(InputKind kind,
                                       const IoCallback& callback,
                                       const Timeout& timeout) const {
   absl::Status status = CheckStart(InputName(kind), callback, timeout);
   if (!status.ok()) return status;
-  if (input_kind_ != InputKind::kNone) [[unlikely]] {
+  if (input_kind_ != InputKind::kNone) {
     return absl::FailedPreconditionError(
         absl::StrCat(Refusal(InputName(kind)), InputName(input_kind_),
                      " is in progress; only one input operation may be"));
@@ -51,23 +60,46 @@ absl::Status AsyncIoState::CheckInput(InputKind kind,
   return status;
 }
 
+// The same for the operations that read into `buffer`.
+absl::Status AsyncIoState::CheckRead(InputKind kind, std::span<char> buffer,
+                                     const IoCallback& callback,
+                                     const Timeout& timeout, size_t start,
+                                     size_t end) const {
+  absl::Status status = CheckInput(kind, callback, timeout);
+  if (!status.ok()) return status;
+  return CheckRange(InputName(kind), start, end, buffer.size(),
+                    /*may_be_empty=*/false);
+}
+
 void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
-                              IoCallback* error_callback,
+                              std::optional<IoCallback>* error_callback,
                               const Timeout& timeout, UserInfo& user_info) {
+  EventLoop& loop = *this->loop();
+  loop.Enter();
   if (timeout.has_value()) read_timeout_ = ToNanoseconds(*timeout);
   if (user_info.has_value()) user_info_ = *std::move(user_info);
   input_kind_ = kind;
-  input_callback_ = std::move(callback);
-  if (error_callback != nullptr && *error_callback) {
-    Extras().input_error_callback = std::move(*error_callback);
+  bool has_error_callback =
+      error_callback != nullptr && error_callback->has_value();
+  if (input_callback_runs_) [[unlikely]] {
+    StateExtras& extras = Extras();
+    extras.next_input_callback = std::move(callback);
+    if (has_error_callback) {
+      extras.next_input_error_callback = *std::move(*error_callback);
+    }
+  } else {
+    input_callback_ = std::move(callback);
+    if (has_error_callback) [[unlikely]] {
+      Extras().input_error_callback = *std::move(*error_callback);
+    }
   }
   input_done_ = 0;
   input_ended_ = false;
   input_truncated_ = false;
   read_status_ = IoStatus::kOk;
   if (!input_broken_) read_error_ = 0;
-  SetDeadline(kReadDeadline, read_timeout_);
-  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+  SetDeadline(loop, kReadDeadline, read_timeout_);
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
     observer->OnStart(this, this, InputName(kind));
   }
 }
@@ -75,48 +107,52 @@ void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
 // The operation has ended: what follows is its last callback, or none.
 void AsyncIoState::InputIsOver(OperationObserver::End end, IoStatus status,
                                size_t count) {
+  EventLoop& loop = *this->loop();
   input_kind_ = InputKind::kNone;
-  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+  ClearDeadline(loop, kReadDeadline);
+  UpdateInterest(loop);
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
     observer->OnEnd(this, end, status, count);
   }
 }
 
 void AsyncIoState::WaitForReadable() {
-  if (input_broken_) {
+  if (input_broken_) [[unlikely]] {
     CompleteInput(BrokenInputStatus(), Error(read_error_));
     return;
   }
   // kqueue is silent about a stream without a peer, and the operation would
   // never end.
+  EventLoop& loop = *this->loop();
   if (extras_ != nullptr && extras_->was_unconnected) [[unlikely]] {
-    Input();
+    if (Input(loop)) QueueInput(loop);
   }
-  UpdateInterest();
+  UpdateInterest(loop);
 }
 
 absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
                                       IoCallback callback,
                                       ReadBufferOptions options) {
   constexpr InputKind kKind = InputKind::kReadBuffer;
-  absl::Status status = CheckInput(kKind, callback, options.timeout);
-  if (status.ok()) {
-    status = CheckRange(InputName(kKind), options.start, &options.end,
-                        buffer.size(), /*may_be_empty=*/false);
+  if (!MayStartInput(callback, options.timeout) || udp_ != Udp::kNo ||
+      options.start >= buffer.size() || options.end != kToEnd) [[unlikely]] {
+    absl::Status status = CheckRead(kKind, buffer, callback, options.timeout,
+                                    options.start, options.end);
+    if (!status.ok()) return status;
   }
-  if (!status.ok()) return status;
   StartInput(kKind, callback, &options.error_callback, options.timeout,
              options.user_info);
   input_data_ = buffer.data() + options.start;
-  input_size_ = options.end - options.start;
-  if (input_buffer_ != nullptr) {
+  input_size_ = std::min(options.end, buffer.size()) - options.start;
+  if (input_buffer_ != nullptr) [[unlikely]] {
     input_done_ = TakeBuffered({input_data_, input_size_});
+    if (input_done_ == input_size_) {
+      CompleteInput(IoStatus::kOk);
+      return absl::OkStatus();
+    }
   }
-  if (input_done_ == input_size_) {
-    CompleteInput(IoStatus::kOk);
-  } else {
-    WaitForReadable();
-  }
-  return status;
+  WaitForReadable();
+  return absl::OkStatus();
 }
 
 absl::Status AsyncIoState::ReadWithChecking(IoCallback callback,
@@ -147,7 +183,7 @@ absl::Status AsyncIoState::WaitForInput(IoCallback callback,
   absl::Status status = CheckInput(kKind, callback, options.timeout);
   if (!status.ok()) return status;
   StartInput(kKind, callback, nullptr, options.timeout, options.user_info);
-  if (BufferedDataLength() != 0) {
+  if (BufferedDataLength() != 0 || HasBatch()) {
     CompleteInput(IoStatus::kOk);
   } else {
     WaitForReadable();
@@ -159,140 +195,297 @@ absl::Status AsyncIoState::ReceiveMessage(std::span<char> buffer,
                                           IoCallback callback,
                                           ReceiveMessageOptions options) {
   constexpr InputKind kKind = InputKind::kReceiveMessage;
-  absl::Status status = CheckInput(kKind, callback, options.timeout);
-  if (status.ok()) {
-    status = CheckRange(InputName(kKind), options.start, &options.end,
-                        buffer.size(), /*may_be_empty=*/false);
+  if (!MayStartInput(callback, options.timeout) ||
+      options.start >= buffer.size() || options.end != kToEnd) [[unlikely]] {
+    absl::Status status = CheckRead(kKind, buffer, callback, options.timeout,
+                                    options.start, options.end);
+    if (!status.ok()) return status;
   }
-  if (!status.ok()) return status;
   StartInput(kKind, callback, &options.error_callback, options.timeout,
              options.user_info);
   input_data_ = buffer.data() + options.start;
-  input_size_ = options.end - options.start;
+  input_size_ = std::min(options.end, buffer.size()) - options.start;
   needs_address_ = options.needs_address;
+  EventLoop& loop = *this->loop();
+  asks_again_ = udp_ != Udp::kNo && loop.InCallbackOf(*this);
   if (needs_address_) {
     SocketAddress& sender = Extras().sender;
     // On TCP the sender is always the peer. If there is none any more, the
     // receive will say so.
     if (udp_ == Udp::kNo) {
-      static_cast<void>(loop()->kernel().PeerAddress(handle(), &sender));
+      static_cast<void>(loop.kernel().PeerAddress(handle(), &sender));
     }
   }
-  if (BufferedDataLength() != 0) {
+  if (BufferedDataLength() != 0) [[unlikely]] {
     input_done_ = TakeBuffered({input_data_, input_size_});
+    CompleteInput(IoStatus::kOk);
+  } else if (HasBatch()) {
+    TakeFromBatch(loop);
     CompleteInput(IoStatus::kOk);
   } else {
     WaitForReadable();
   }
-  return status;
+  return absl::OkStatus();
 }
 
-// ---- Reading.
+// ---- Calling back a `ReadWithChecking` that goes on.
 
-void AsyncIoState::Input() {
-  switch (input_kind_) {
-    case InputKind::kNone:
-      return;
-    case InputKind::kReadBuffer:
-      return InputToBuffer();
-    case InputKind::kReadWithChecking:
-      return InputToOwnBuffer();
-    case InputKind::kReceiveMessage:
-      return InputMessage();
-    case InputKind::kWaitForInput:
-      return InputPeek();
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
+    EventLoop& loop) {
+  input_ended_ = false;
+  SetDeadline(loop, kReadDeadline, read_timeout_);
+  if (input_buffer_ != nullptr) [[likely]] {
+    size_t size = input_buffer_->size();
+    if (size == 0) [[likely]] {
+      loop.input_buffers().Give(std::move(input_buffer_));
+    } else {
+      input_buffer_->old_length = size;
+      if (!input_broken_ && size >= loop.limits().input_buffer_bytes_max)
+          [[unlikely]] {
+        CompleteInput(IoStatus::kError, Error(EMSGSIZE));
+        return;
+      }
+    }
+  }
+  if (input_broken_ || !EventLoop::Wants(*this, kReadable)) [[unlikely]] {
+    WaitForReadable();
   }
 }
 
-void AsyncIoState::InputToBuffer() {
-  if (input_ended_) return;
-  size_t room =
-      std::min(input_size_ - input_done_, loop()->limits().bytes_per_turn_max);
-  Transfer transfer =
-      loop()->kernel().Receive(handle(), {input_data_ + input_done_, room});
-  if (!transfer.error.ok()) return InputError(transfer.error);
-  if (transfer.count == 0) return BreakInput(IoStatus::kEof);
-  input_done_ += transfer.count;
-  if (input_done_ == input_size_) CompleteInput(IoStatus::kOk);
+// Calls the callback of a `ReadWithChecking` with what is in the buffer. It is
+// called where it lies, which saves moving it away and back for every message:
+// so meanwhile neither it may be replaced nor this object go.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
+    EventLoop& loop) noexcept {
+  IoResult result;
+  if (input_buffer_ != nullptr) [[likely]] {
+    result.data = input_buffer_->view();
+    result.count = result.data.size();
+  }
+  finished_ = false;
+  may_discard_ = true;
+  input_callback_runs_ = true;
+  loop.BeginCallback(*this);
+  input_callback_(*this, result);
+  input_callback_runs_ = false;
+  may_discard_ = false;
+  if (finished_ || closed_) [[unlikely]] {
+    EndChecking(loop);
+    return;
+  }
+  loop.EndCallbackOfOpen();
+  ContinueChecking(loop);
+  AfterCallback();
 }
 
-void AsyncIoState::InputToOwnBuffer() {
-  if (input_ended_) return;
-  EventLoop& loop = *this->loop();
-  if (input_buffer_ == nullptr) input_buffer_ = loop.input_buffers().Take();
+// In its own callback, which has just returned, it was finished, closed or
+// destroyed.
+void AsyncIoState::EndChecking(EventLoop& loop) {
+  // What they captured may own this state.
+  IoCallback callback = std::move(input_callback_);
+  IoCallback error_callback;
+  if (extras_ != nullptr) {
+    error_callback = std::move(extras_->input_error_callback);
+    // What the callback has started instead.
+    input_callback_ = std::move(extras_->next_input_callback);
+    extras_->input_error_callback =
+        std::move(extras_->next_input_error_callback);
+  }
+  if (deleted_) {
+    loop.EndCallback();
+    delete this;
+    return;
+  }
+  callback = nullptr;
+  error_callback = nullptr;
+  if (!loop.EndCallback()) return;
+  ReleaseInputBuffer();
+  AfterCallback();
+}
+
+// ---- Reading. What returns a bool says whether the operation has ended now:
+// its outcome is noted, and `QueueInput` or the callback come next.
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputToOwnBuffer(
+    EventLoop& loop) {
+  if (input_buffer_ == nullptr) [[likely]] {
+    input_buffer_ = loop.input_buffers().Take();
+  }
   size_t wanted = std::min<size_t>(
       max_read_, loop.limits().input_buffer_bytes_max - input_buffer_->size());
   Transfer transfer =
       loop.kernel().Receive(handle(), input_buffer_->Room(wanted));
-  if (transfer.count != 0) {
-    input_buffer_->Append(transfer.count);
-    CompleteInput(IoStatus::kOk);
+  if (transfer.count == 0) [[unlikely]] {
+    ReleaseInputBuffer();
+    return EndStream(transfer.error);
+  }
+  input_buffer_->Append(transfer.count);
+  // The status is that of the start.
+  input_ended_ = true;
+  return true;
+}
+
+void AsyncIoState::OnReady(Readiness ready) {
+  EventLoop& loop = *this->loop();
+  if (ready != kReadable) [[unlikely]] {
+    ServeReady(loop, ready);
     return;
   }
-  ReleaseInputBuffer();
-  if (!transfer.error.ok()) return InputError(transfer.error);
-  BreakInput(IoStatus::kEof);
+  bool checking = input_kind_ == InputKind::kReadWithChecking && !input_ended_;
+  bool ended = checking ? InputToOwnBuffer(loop) : Input(loop);
+  if (!ended) [[unlikely]] {
+    return;
+  }
+  if (!loop.MayCallBack()) [[unlikely]] {
+    QueueInput(loop);
+  } else if (checking && read_status_ == IoStatus::kOk) [[likely]] {
+    RunChecking(loop);
+  } else {
+    CallBackLast();
+  }
 }
 
-void AsyncIoState::InputMessage() {
-  if (input_ended_) return;
-  Kernel& kernel = loop()->kernel();
+void AsyncIoState::ServeReady(EventLoop& loop, Readiness ready) {
+  if (connecting_) {
+    FinishConnect();
+    return;
+  }
+  if ((ready & kReadable) != 0 && Input(loop)) QueueInput(loop);
+  if ((ready & kWritable) != 0 && output_active_ != nullptr) Output();
+}
+
+bool AsyncIoState::Input(EventLoop& loop) {
+  if (input_ended_) return false;
+  switch (input_kind_) {
+    case InputKind::kNone:
+      return false;
+    case InputKind::kReadWithChecking:
+      return InputToOwnBuffer(loop);
+    case InputKind::kReceiveMessage:
+      return InputMessage(loop);
+    case InputKind::kReadBuffer:
+      return InputToBuffer(loop);
+    case InputKind::kWaitForInput:
+      return InputPeek(loop);
+  }
+  return false;
+}
+
+inline bool AsyncIoState::InputToBuffer(EventLoop& loop) {
+  size_t room =
+      std::min(input_size_ - input_done_, loop.limits().bytes_per_turn_max);
+  Transfer transfer =
+      loop.kernel().Receive(handle(), {input_data_ + input_done_, room});
+  if (transfer.count == 0) [[unlikely]] {
+    return EndStream(transfer.error);
+  }
+  input_done_ += transfer.count;
+  input_ended_ = input_done_ == input_size_;
+  return input_ended_;
+}
+
+inline bool AsyncIoState::InputMessage(EventLoop& loop) {
   if (udp_ == Udp::kNo) {
-    Transfer transfer = kernel.Receive(handle(), {input_data_, input_size_});
-    if (!transfer.error.ok()) return InputError(transfer.error);
-    if (transfer.count == 0) return BreakInput(IoStatus::kEof);
+    Transfer transfer =
+        loop.kernel().Receive(handle(), {input_data_, input_size_});
+    if (transfer.count == 0) [[unlikely]] {
+      return EndStream(transfer.error);
+    }
     input_done_ = transfer.count;
-  } else {
+    input_ended_ = true;
+    return true;
+  }
+  return InputDatagram(loop);
+}
+
+bool AsyncIoState::InputDatagram(EventLoop& loop) {
+  Error error;
+  size_t size = asks_again_ ? Extras().batch_size.get() : 1;
+  if (size == 1) {
     IncomingDatagram datagram;
-    Error error = kernel.ReceiveDatagram(handle(), {input_data_, input_size_},
-                                         needs_address_, &datagram);
-    if (!error.ok()) return InputError(error);
-    input_done_ = datagram.size;
-    input_truncated_ = datagram.truncated;
-    if (needs_address_) extras_->sender = datagram.sender;
-  }
-  CompleteInput(IoStatus::kOk);
-}
-
-void AsyncIoState::InputPeek() {
-  if (input_ended_) return;
-  // Looking is what makes a spurious report invisible.
-  Transfer transfer = loop()->kernel().Peek(handle());
-  if (!transfer.error.ok()) return InputError(transfer.error);
-  if (transfer.count == 0 && udp_ == Udp::kNo) {
-    return BreakInput(IoStatus::kEof);
-  }
-  CompleteInput(IoStatus::kOk);
-}
-
-void AsyncIoState::InputError(Error error) {
-  if (error.code() == EAGAIN) return;
-  if (udp_ == Udp::kNo) {
-    BreakInput(IoStatus::kError, error);
+    error = loop.kernel().ReceiveDatagram(handle(), {input_data_, input_size_},
+                                          needs_address_, &datagram);
+    if (error.ok()) [[likely]] {
+      input_done_ = datagram.size;
+      input_truncated_ = datagram.truncated;
+      if (needs_address_) extras_->sender = datagram.sender;
+      if (asks_again_) extras_->batch_size.CameAlone();
+      input_ended_ = true;
+      return true;
+    }
   } else {
-    CompleteInput(IoStatus::kError, error);
+    std::unique_ptr<DatagramBatch> batch = loop.TakeDatagramBatch();
+    Transfer transfer = batch->Receive(loop.kernel(), handle(),
+                                       /*want_sender=*/true, size);
+    error = transfer.error;
+    if (error.ok()) {
+      extras_->batch_size.Came(transfer.count);
+      extras_->batch = std::move(batch);
+      TakeFromBatch(loop);
+      input_ended_ = true;
+      return true;
+    }
+    loop.GiveDatagramBatch(std::move(batch));
   }
+  return error.code() != EAGAIN && EndInput(IoStatus::kError, error);
+}
+
+bool AsyncIoState::HasBatch() const {
+  return extras_ != nullptr && extras_->batch != nullptr;
+}
+
+void AsyncIoState::TakeFromBatch(EventLoop& loop) {
+  IncomingDatagram datagram = extras_->batch->Take({input_data_, input_size_});
+  input_done_ = datagram.size;
+  input_truncated_ = datagram.truncated;
+  extras_->sender = datagram.sender;
+  if (extras_->batch->empty()) {
+    loop.GiveDatagramBatch(std::move(extras_->batch));
+  }
+}
+
+bool AsyncIoState::InputPeek(EventLoop& loop) {
+  // Looking is what makes a spurious report invisible.
+  Transfer transfer = loop.kernel().Peek(handle());
+  if (udp_ == Udp::kNo && transfer.count == 0) {
+    return EndStream(transfer.error);
+  }
+  if (transfer.error.code() == EAGAIN) return false;
+  return EndInput(transfer.error.ok() ? IoStatus::kOk : IoStatus::kError,
+                  transfer.error);
+}
+
+// A stream gave nothing, and `error` or the end as the reason.
+bool AsyncIoState::EndStream(Error error) {
+  if (error.code() == EAGAIN) return false;
+  input_broken_ = true;
+  return EndInput(error.ok() ? IoStatus::kEof : IoStatus::kError, error);
 }
 
 // ---- Ending.
 
-void AsyncIoState::BreakInput(IoStatus status, Error error) {
-  input_broken_ = true;
+bool AsyncIoState::EndInput(IoStatus status, Error error) {
+  input_ended_ = true;
+  read_status_ = status;
   read_error_ = error.code();
-  CompleteInput(status, error);
+  return true;
 }
 
 IoStatus AsyncIoState::BrokenInputStatus() const {
   return read_error_ == 0 ? IoStatus::kEof : IoStatus::kError;
 }
 
+void AsyncIoState::QueueInput(EventLoop& loop) {
+  ClearDeadline(loop, kReadDeadline);
+  UpdateInterest(loop);
+  input_ticket_ = loop.Complete(&AsyncIoState::RunInput, this);
+}
+
 void AsyncIoState::CompleteInput(IoStatus status, Error error) {
-  input_ended_ = true;
-  read_status_ = status;
-  if (!input_broken_) read_error_ = error.code();
-  ClearDeadline(kReadDeadline);
-  UpdateInterest();
-  input_ticket_ = loop()->Complete(&AsyncIoState::RunInput, this);
+  // What has broken a stream stays its error.
+  if (input_broken_) error = Error(read_error_);
+  EndInput(status, error);
+  QueueInput(*loop());
 }
 
 IoResult AsyncIoState::InputResult() const {
@@ -324,64 +517,43 @@ IoResult AsyncIoState::InputResult() const {
 void AsyncIoState::RunInput(void* object) {
   auto& state = *static_cast<AsyncIoState*>(object);
   state.input_ticket_ = kNoTicket;
-  IoResult result = state.InputResult();
-  IoCallback callback = std::move(state.input_callback_);
-  IoCallback unused;
-  if (state.extras_ != nullptr && state.extras_->input_error_callback)
-      [[unlikely]] {
-    unused = std::move(state.extras_->input_error_callback);
-    if (result.status == IoStatus::kError) std::swap(callback, unused);
-  }
-  if (state.input_kind_ == InputKind::kReadWithChecking) {
-    state.RunChecking(callback, unused, result);
+  EventLoop& loop = *state.loop();
+  if (state.input_kind_ == InputKind::kReadWithChecking &&
+      state.read_status_ == IoStatus::kOk) {
+    state.RunChecking(loop);
   } else {
-    state.InputIsOver(OperationObserver::End::kCallback, result.status,
-                      result.count);
-    state.Invoke(callback, unused, result);
+    state.CallBackLast();
   }
 }
 
-void AsyncIoState::RunChecking(IoCallback& callback, IoCallback& unused,
-                               const IoResult& result) noexcept {
-  EventLoop& loop = *this->loop();
-  // Any outcome but success ends the operation.
-  if (!result.ok()) {
-    InputIsOver(OperationObserver::End::kCallback, result.status, result.count);
+// Calls the callback of an operation that is over with it.
+void AsyncIoState::CallBackLast() {
+  IoResult result = InputResult();
+  bool checking = input_kind_ == InputKind::kReadWithChecking;
+  InputIsOver(OperationObserver::End::kCallback, result.status, result.count);
+  IoCallback callback = std::move(input_callback_);
+  if (checking || (extras_ != nullptr && extras_->input_error_callback))
+      [[unlikely]] {
+    CallBackLastInDetail(callback, result, checking);
+  } else {
+    Invoke(callback, {}, result);
   }
-  finished_ = !result.ok();
-  may_discard_ = true;
-  loop.BeginCallback(*this);
-  callback(*this, result);
-  bool exists = loop.InCallbackOf(*this);
-  if (exists) may_discard_ = false;
-  if (exists && !finished_ && !closed_) {
-    input_callback_ = std::move(callback);
-    if (unused) Extras().input_error_callback = std::move(unused);
-    loop.EndCallback();
-    ContinueChecking();
-    AfterCallback();
-    return;
-  }
-  callback = nullptr;
-  unused = nullptr;
-  if (!loop.EndCallback()) return;
-  ReleaseInputBuffer();
-  AfterCallback();
 }
 
-void AsyncIoState::ContinueChecking() {
-  ReleaseInputBuffer();
-  if (input_buffer_ != nullptr) {
-    input_buffer_->old_length = input_buffer_->size();
+void AsyncIoState::CallBackLastInDetail(IoCallback& callback,
+                                        const IoResult& result, bool checking) {
+  IoCallback error_callback;
+  if (extras_ != nullptr) {
+    error_callback = std::move(extras_->input_error_callback);
   }
-  input_ended_ = false;
-  SetDeadline(kReadDeadline, read_timeout_);
-  if (!input_broken_ &&
-      BufferedDataLength() >= loop()->limits().input_buffer_bytes_max) {
-    CompleteInput(IoStatus::kError, Error(EMSGSIZE));
-    return;
+  if (error_callback && result.status == IoStatus::kError) {
+    std::swap(callback, error_callback);
   }
-  WaitForReadable();
+  if (checking) {
+    InvokeWithBuffer(callback, {&error_callback, 1}, result);
+  } else {
+    Invoke(callback, {&error_callback, 1}, result);
+  }
 }
 
 // ---- The input buffer.
@@ -426,41 +598,48 @@ absl::StatusOr<size_t> AsyncIoState::GetBufferedData(
     return absl::FailedPreconditionError(absl::StrCat(
         Refusal(kCall), OutputName(output_first_->kind), " is in progress"));
   }
-  absl::Status status = CheckRange(kCall, options.start, &options.end,
+  absl::Status status = CheckRange(kCall, options.start, options.end,
                                    buffer.size(), /*may_be_empty=*/true);
   if (!status.ok()) return status;
+  if (options.end == kToEnd) options.end = buffer.size();
   if (input_buffer_ == nullptr) return 0;
   return TakeBuffered(
       buffer.subspan(options.start, options.end - options.start));
 }
 
-absl::StatusOr<size_t> AsyncIoState::DropInput(const char* call, size_t n) {
+absl::StatusOr<size_t> AsyncIoState::RefuseDrop(const char* call,
+                                                size_t n) const {
   if (!may_discard_) {
     return absl::FailedPreconditionError(absl::StrCat(
         Refusal(call),
         "only the callback of ReadWithChecking may call it, and not after "
         "Finish"));
   }
+  return absl::InvalidArgumentError(
+      absl::StrCat(Refusal(call), n, " bytes were to be dropped, ",
+                   BufferedDataLength(), " are there"));
+}
+
+absl::StatusOr<size_t> AsyncIoState::Discard(size_t n) {
   size_t there = BufferedDataLength();
-  if (n > there) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        Refusal(call), n, " bytes were to be dropped, ", there, " are there"));
+  if (!may_discard_ || n > there) [[unlikely]] {
+    return RefuseDrop("Discard", n);
   }
   if (n != 0) input_buffer_->Consume(n);
   return there - n;
 }
 
-absl::StatusOr<size_t> AsyncIoState::Discard(size_t n) {
-  return DropInput("Discard", n);
-}
-
 absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {
-  absl::StatusOr<size_t> left = DropInput("Finish", n);
-  if (!left.ok()) return left;
+  size_t there = BufferedDataLength();
+  if (!may_discard_ || n > there) [[unlikely]] {
+    return RefuseDrop("Finish", n);
+  }
+  if (n != 0) input_buffer_->Consume(n);
+  size_t left = there - n;
   may_discard_ = false;
   if (!finished_) {
     finished_ = true;
-    InputIsOver(OperationObserver::End::kCallback, IoStatus::kOk, *left);
+    InputIsOver(OperationObserver::End::kCallback, IoStatus::kOk, left);
   }
   ReleaseInputBuffer();
   return left;

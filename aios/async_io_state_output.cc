@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "aios/async_io_state.h"
 #include "aios/check.h"
@@ -16,6 +17,7 @@
 #include "aios/output_queue.h"
 #include "aios/send_lookup.h"
 #include "aios/state_extras.h"
+#include "aios/state_inline.h"
 
 namespace aios {
 
@@ -43,11 +45,95 @@ const char* AsyncIoState::OutputName(OutputKind kind) {
 
 // ---- Starting.
 
+// Most writes have no options and nothing before them.
+inline absl::Status AsyncIoState::StartStreamOutput(OutputKind kind,
+                                                    std::string_view data,
+                                                    IoCallback& callback) {
+  if (!MayStart(callback) || output_first_ != nullptr || output_broken_ ||
+      udp_ != Udp::kNo || data.empty()) [[unlikely]] {
+    return StartWithoutOptions(kind, data, nullptr, callback);
+  }
+  EventLoop& loop = *this->loop();
+  loop.Enter();
+  AddFirstOutput(loop, NewOutput(loop, kind, data, callback));
+  return absl::OkStatus();
+}
+
+absl::Status AsyncIoState::StartWithoutOptions(OutputKind kind,
+                                               std::string_view data,
+                                               const SocketAddress* target,
+                                               IoCallback& callback) {
+  WriteOptions options;
+  return StartOutput(kind, data, target, callback, options);
+}
+
+inline OutputOperation& AsyncIoState::NewOutput(EventLoop& loop,
+                                                OutputKind kind,
+                                                std::string_view data,
+                                                IoCallback& callback) {
+  OutputOperation& operation = *loop.output_operations().Take();
+  operation.next = nullptr;
+  operation.state = this;
+  operation.data = data.data();
+  operation.size = data.size();
+  operation.done = 0;
+  operation.timeout = OutputOperation::kNotGiven;
+  operation.callback.emplace(std::move(callback));
+  operation.kind = kind;
+  operation.ticket = kNoTicket;
+  return operation;
+}
+
+// The turn of `output_active_` has come.
+inline void AsyncIoState::ActivateOutput() {
+  write_status_ = IoStatus::kOk;
+  write_error_ = 0;
+  if (output_active_->timeout == OutputOperation::kNotGiven) {
+    output_active_->timeout = write_timeout_;
+  }
+}
+
+// Unless the operation in progress has a deadline already.
+void AsyncIoState::SetWriteDeadline(EventLoop& loop) {
+  if (write_deadline_ != kForever) return;
+  SetDeadline(loop, kWriteDeadline, output_active_->timeout);
+}
+
+// `operation` has nothing before it.
+inline void AsyncIoState::AddFirstOutput(EventLoop& loop,
+                                         OutputOperation& operation) {
+  output_first_ = &operation;
+  output_last_ = &operation;
+  output_bytes_ = operation.size;
+  output_length_ = 1;
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnStart(&operation, this, OutputName(operation.kind));
+  }
+  output_active_ = &operation;
+  ActivateOutput();
+  // Started by a callback it is most likely sent before the time moves on, and
+  // needs no deadline: see `Output`.
+  if (!loop.in_call()) [[unlikely]] {
+    SetWriteDeadline(loop);
+  }
+  loop.FlushLater(*this);
+}
+
+absl::Status AsyncIoState::WriteBuffer(std::string_view data,
+                                       IoCallback callback) {
+  return StartStreamOutput(OutputKind::kWriteBuffer, data, callback);
+}
+
 absl::Status AsyncIoState::WriteBuffer(std::string_view data,
                                        IoCallback callback,
                                        WriteOptions options) {
   return StartOutput(OutputKind::kWriteBuffer, data, nullptr, callback,
                      options);
+}
+
+absl::Status AsyncIoState::SendMessage(std::string_view data,
+                                       IoCallback callback) {
+  return StartStreamOutput(OutputKind::kSendMessage, data, callback);
 }
 
 absl::Status AsyncIoState::SendMessage(std::string_view data,
@@ -100,7 +186,7 @@ absl::Status AsyncIoState::SendToName(std::string_view host, uint16_t port,
   }
   // Nobody is asked for the sake of an operation that is refused.
   absl::Status status =
-      CheckOutput(OutputKind::kSendToAddress, data, callback, options);
+      CheckOutput(OutputKind::kSendToAddress, data, nullptr, callback, options);
   if (!status.ok()) return status;
   auto lookup = std::make_unique<SendLookup>(host, port);
   if (known != nullptr) {
@@ -127,6 +213,24 @@ void AsyncIoState::TargetIsKnown(OutputOperation& operation) {
 
 absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
                                                 std::string_view data,
+                                                IoCallback callback) {
+  if (!MayStart(callback) || output_first_ != nullptr ||
+      udp_ != Udp::kUnconnected || socket_ipv6_ ||
+      address.family() != Family::kIpv4) [[unlikely]] {
+    return StartWithoutOptions(OutputKind::kSendToAddress, data, &address,
+                               callback);
+  }
+  EventLoop& loop = *this->loop();
+  loop.Enter();
+  OutputOperation& operation =
+      NewOutput(loop, OutputKind::kSendToAddress, data, callback);
+  operation.target = address;
+  AddFirstOutput(loop, operation);
+  return absl::OkStatus();
+}
+
+absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
+                                                std::string_view data,
                                                 IoCallback callback,
                                                 WriteOptions options) {
   return StartOutput(OutputKind::kSendToAddress, data, &address, callback,
@@ -134,8 +238,9 @@ absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
 }
 
 absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
+                                       const SocketAddress* target,
                                        const IoCallback& callback,
-                                       WriteOptions& options) const {
+                                       const WriteOptions& options) const {
   const char* call = OutputName(kind);
   absl::Status status = CheckStart(call, callback, options.timeout);
   if (!status.ok()) return status;
@@ -152,9 +257,15 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
   if (mistake != nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(Refusal(call), mistake));
   }
-  status = CheckRange(call, options.start, &options.end, data.size(),
+  status = CheckRange(call, options.start, options.end, data.size(),
                       /*may_be_empty=*/udp_ != Udp::kNo);
-  if (!status.ok() || output_first_ == nullptr) return status;
+  if (!status.ok()) return status;
+  if (target != nullptr && !socket_ipv6_ && target->family() == Family::kIpv6) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Refusal(call), "the socket is IPv4, the address ",
+                     target->ToString(), " is IPv6"));
+  }
+  if (output_first_ == nullptr) return status;
   if (!queue_output_) {
     return absl::FailedPreconditionError(
         absl::StrCat(Refusal(call), OutputName(output_first_->kind),
@@ -163,7 +274,7 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
   }
   // The limits are for what waits behind the operation in progress.
   const Limits& limits = loop()->limits();
-  size_t size = options.end - options.start;
+  size_t size = std::min(options.end, data.size()) - options.start;
   size_t waiting_bytes = output_bytes_ - output_first_->size;
   size_t waiting_length = output_length_ - 1;
   if (waiting_length >= limits.output_queue_length_max ||
@@ -183,74 +294,138 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
                                        IoCallback& callback,
                                        WriteOptions& options,
                                        std::unique_ptr<SendLookup> lookup) {
-  absl::Status status = CheckOutput(kind, data, callback, options);
-  SocketAddress mapped;
-  if (status.ok() && target != nullptr) {
-    // A socket of IPv6 reaches IPv4 by mapped addresses.
-    mapped = socket_ipv6_
-                 ? SocketAddress(target->ip().ToIpv4Mapped(), target->port())
-                 : *target;
-    if (!socket_ipv6_ && mapped.family() == Family::kIpv6) {
-      status = absl::InvalidArgumentError(absl::StrCat(
-          Refusal(OutputName(kind)), "the socket is IPv4, the address ",
-          target->ToString(), " is IPv6"));
-    }
-  }
+  absl::Status status = CheckOutput(kind, data, target, callback, options);
   if (!status.ok()) return status;
-
   EventLoop& loop = *this->loop();
-  OutputOperation* operation = loop.output_operations().Take();
-  operation->next = nullptr;
-  operation->state = this;
-  operation->data = data.data() + options.start;
-  operation->size = options.end - options.start;
-  operation->done = 0;
-  operation->timeout = OutputOperation::kNotGiven;
-  operation->callback = std::move(callback);
-  operation->error_callback = std::move(options.error_callback);
-  if (target != nullptr) operation->target = mapped;
+  OutputOperation& operation = NewOutput(loop, kind, data, callback);
+  if (target != nullptr) {
+    // A socket of IPv6 reaches IPv4 by mapped addresses.
+    operation.target = socket_ipv6_ ? SocketAddress(target->ip().ToIpv4Mapped(),
+                                                    target->port())
+                                    : *target;
+  }
   if (lookup != nullptr) [[unlikely]] {
-    lookup->set_operation(operation);
-    operation->lookup = std::move(lookup);
+    lookup->set_operation(&operation);
+    operation.lookup = std::move(lookup);
   }
-  operation->kind = kind;
-  operation->ticket = kNoTicket;
-  if (options.timeout.has_value()) {
-    operation->timeout = ToNanoseconds(*options.timeout);
-    write_timeout_ = operation->timeout;
+  TakeOptions(operation, options);
+  if (output_first_ == nullptr && !output_broken_) {
+    AddFirstOutput(loop, operation);
+    return status;
   }
-  if (options.user_info.has_value()) {
-    user_info_ = *std::move(options.user_info);
-  }
-  (output_first_ == nullptr ? output_first_ : output_last_->next) = operation;
-  output_last_ = operation;
-  output_bytes_ += operation->size;
+  (output_first_ == nullptr ? output_first_ : output_last_->next) = &operation;
+  output_last_ = &operation;
+  output_bytes_ += operation.size;
   ++output_length_;
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnStart(operation, this, OutputName(kind));
+    observer->OnStart(&operation, this, OutputName(kind));
   }
   if (output_active_ == nullptr) {
-    output_active_ = operation;
+    output_active_ = &operation;
     if (output_broken_) {
       CompleteOutput(IoStatus::kError, Error(write_error_));
       return status;
     }
     ActivateOutput();
+    if (!loop.in_call()) SetWriteDeadline(loop);
   }
   if (!output_blocked_) loop.FlushLater(*this);
   return status;
 }
 
-void AsyncIoState::ActivateOutput() {
-  write_status_ = IoStatus::kOk;
-  write_error_ = 0;
-  SetDeadline(kWriteDeadline,
-              output_active_->timeout != OutputOperation::kNotGiven
-                  ? output_active_->timeout
-                  : write_timeout_);
+void AsyncIoState::TakeOptions(OutputOperation& operation,
+                               WriteOptions& options) {
+  operation.data += options.start;
+  operation.size = std::min(options.end, operation.size) - options.start;
+  if (options.timeout.has_value()) {
+    operation.timeout = ToNanoseconds(*options.timeout);
+    write_timeout_ = operation.timeout;
+  }
+  if (options.error_callback.has_value() && *options.error_callback) {
+    operation.error_callback.emplace(*std::move(options.error_callback));
+  }
+  if (options.user_info.has_value()) user_info_ = *std::move(options.user_info);
 }
 
 // ---- Writing.
+
+// Calls the callback of `operation` where it lies: it is not in the queue any
+// more, so it neither changes nor goes by what the callback does.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::CallBackOutput(
+    EventLoop& loop, OutputOperation& operation,
+    const IoResult& result) noexcept {
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnEnd(&operation, OperationObserver::End::kCallback,
+                    result.status, result.count);
+  }
+  loop.BeginCallback(*this);
+  if (operation.error_callback.has_value() && result.status == IoStatus::kError)
+      [[unlikely]] {
+    (*operation.error_callback)(*this, result);
+  } else {
+    (*operation.callback)(*this, result);
+  }
+  // What they captured may own this state.
+  operation.callback.reset();
+  operation.error_callback.reset();
+  loop.output_operations().Give(&operation);
+  if (loop.EndCallback()) AfterCallback();
+}
+
+void AsyncIoState::OnFlush() {
+  if (output_active_ == nullptr || output_blocked_) return;
+  EventLoop& loop = *this->loop();
+  OutputOperation& operation = *output_active_;
+  // Most flushes are one write, and the kernel takes it all.
+  if (operation.next != nullptr || operation.done != 0 ||
+      operation.lookup != nullptr ||
+      operation.size > loop.limits().bytes_per_turn_max) [[unlikely]] {
+    Output();
+    return;
+  }
+  if (udp_ == Udp::kNo) [[likely]] {
+    ConstBuffer buffer{operation.data, operation.size};
+    Transfer transfer = loop.kernel().Send(handle(), {&buffer, 1});
+    if (transfer.count != operation.size) [[unlikely]] {
+      OutputPart(transfer);
+      return;
+    }
+  } else {
+    OutgoingDatagram datagram = DatagramOf(operation);
+    Transfer transfer = loop.kernel().SendDatagrams(handle(), {&datagram, 1});
+    if (transfer.count == 0) [[unlikely]] {
+      DatagramsSent(transfer);
+      SetBlocked(output_active_ != nullptr);
+      if (output_active_ != nullptr) SetWriteDeadline(loop);
+      return;
+    }
+  }
+  operation.done = operation.size;
+  if (&operation != output_first_ || !loop.MayCallBack()) [[unlikely]] {
+    CompleteOutput(IoStatus::kOk);
+    return;
+  }
+  ClearDeadline(loop, kWriteDeadline);
+  output_first_ = nullptr;
+  output_active_ = nullptr;
+  output_last_ = nullptr;
+  output_bytes_ = 0;
+  output_length_ = 0;
+  IoResult result;
+  result.count = operation.size;
+  CallBackOutput(loop, operation, result);
+}
+
+// A send was not all that was asked for.
+void AsyncIoState::OutputPart(Transfer transfer) {
+  if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
+    FailOutput(IoStatus::kError, transfer.error);
+    return;
+  }
+  output_active_->done += transfer.count;
+  SetWriteDeadline(*loop());
+  SetBlocked(true);
+}
 
 void AsyncIoState::Output() {
   if (udp_ == Udp::kNo) {
@@ -258,6 +433,7 @@ void AsyncIoState::Output() {
   } else {
     OutputDatagrams();
   }
+  if (output_active_ != nullptr) SetWriteDeadline(*loop());
 }
 
 void AsyncIoState::OutputStream() {
@@ -266,26 +442,16 @@ void AsyncIoState::OutputStream() {
   // Goes on only as long as the kernel takes all that it is offered.
   for (size_t sent = 0; room != 0 && sent < kOperationsPerTurnMax;) {
     size_t offered = 0;
-    Transfer transfer;
-    if (output_active_->next == nullptr) {
-      ConstBuffer buffer{
-          output_active_->data + output_active_->done,
-          std::min(output_active_->size - output_active_->done, room)};
-      offered = buffer.size;
-      transfer = loop.kernel().Send(handle(), {&buffer, 1});
-    } else {
-      std::array<ConstBuffer, kGatherMax> buffers;
-      size_t length = 0;
-      for (OutputOperation* operation = output_active_;
-           operation != nullptr && length != kGatherMax && offered != room;
-           operation = operation->next) {
-        size_t size =
-            std::min(operation->size - operation->done, room - offered);
-        buffers[length++] = {operation->data + operation->done, size};
-        offered += size;
-      }
-      transfer = loop.kernel().Send(handle(), {buffers.data(), length});
+    size_t length = 0;
+    std::array<ConstBuffer, kGatherMax> buffers;
+    for (OutputOperation* operation = output_active_;
+         operation != nullptr && length != kGatherMax && offered != room;
+         operation = operation->next) {
+      size_t size = std::min(operation->size - operation->done, room - offered);
+      buffers[length++] = {operation->data + operation->done, size};
+      offered += size;
     }
+    Transfer transfer = loop.kernel().Send(handle(), {buffers.data(), length});
     if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
       FailOutput(IoStatus::kError, transfer.error);
       return;
@@ -327,54 +493,53 @@ void AsyncIoState::OutputDatagrams() {
         continue;
       }
     }
-    auto datagram = [](const OutputOperation& operation) {
-      return OutgoingDatagram{{operation.data, operation.size},
-                              operation.kind == OutputKind::kSendToAddress
-                                  ? &operation.target
-                                  : nullptr};
-    };
-    Transfer transfer;
-    if (output_active_->next == nullptr) {
-      OutgoingDatagram one = datagram(*output_active_);
-      transfer = kernel.SendDatagrams(handle(), {&one, 1});
-    } else {
-      std::array<OutgoingDatagram, kGatherMax> batch;
-      size_t length = 0;
-      for (OutputOperation* operation = output_active_;
-           operation != nullptr && length != kGatherMax &&
-           (operation->lookup == nullptr || operation->lookup->found());
-           operation = operation->next) {
-        batch[length++] = datagram(*operation);
-      }
-      transfer = kernel.SendDatagrams(handle(), {batch.data(), length});
+    std::array<OutgoingDatagram, kGatherMax> batch;
+    size_t length = 0;
+    for (OutputOperation* operation = output_active_;
+         operation != nullptr && length != kGatherMax &&
+         (operation->lookup == nullptr || operation->lookup->found());
+         operation = operation->next) {
+      batch[length++] = DatagramOf(*operation);
     }
-    for (size_t i = 0; i != transfer.count; ++i) {
-      output_active_->done = output_active_->size;
-      CompleteOutput(IoStatus::kOk);
-      if (output_active_ != nullptr) ActivateOutput();
-    }
-    sent += transfer.count;
-    if (transfer.error.code() == EAGAIN) {
-      blocked = true;
-    } else if (!transfer.error.ok()) {
-      // Only this datagram's fault, or news of an earlier one: the others go.
-      CompleteOutput(IoStatus::kError, transfer.error);
-      if (output_active_ != nullptr) ActivateOutput();
-      ++sent;
-    }
+    Transfer transfer = kernel.SendDatagrams(handle(), {batch.data(), length});
+    sent += std::max<size_t>(transfer.count, 1);
+    blocked = DatagramsSent(transfer);
   }
   SetBlocked(output_active_ != nullptr);
+}
+
+OutgoingDatagram AsyncIoState::DatagramOf(const OutputOperation& operation) {
+  return {{operation.data, operation.size},
+          operation.kind == OutputKind::kSendToAddress ? &operation.target
+                                                       : nullptr};
+}
+
+// Returns whether the socket takes no more for now.
+bool AsyncIoState::DatagramsSent(const Transfer& transfer) {
+  for (size_t i = 0; i != transfer.count; ++i) {
+    output_active_->done = output_active_->size;
+    CompleteOutput(IoStatus::kOk);
+    if (output_active_ != nullptr) ActivateOutput();
+  }
+  if (transfer.error.code() == EAGAIN) return true;
+  if (!transfer.error.ok()) {
+    // Only this datagram's fault, or news of an earlier one: the others go.
+    CompleteOutput(IoStatus::kError, transfer.error);
+    if (output_active_ != nullptr) ActivateOutput();
+  }
+  return false;
 }
 
 void AsyncIoState::SetBlocked(bool blocked) {
   if (output_blocked_ == blocked) return;
   output_blocked_ = blocked;
-  UpdateInterest();
+  UpdateInterest(*loop());
 }
 
 // ---- Ending.
 
 void AsyncIoState::CompleteOutput(IoStatus status, Error error) {
+  EventLoop& loop = *this->loop();
   OutputOperation* operation = output_active_;
   if (operation->lookup != nullptr) [[unlikely]] {
     operation->lookup->End(status);
@@ -383,9 +548,9 @@ void AsyncIoState::CompleteOutput(IoStatus status, Error error) {
   operation->error = error;
   write_status_ = status;
   write_error_ = error.code();
-  ClearDeadline(kWriteDeadline);
+  ClearDeadline(loop, kWriteDeadline);
   output_active_ = operation->next;
-  operation->ticket = loop()->Complete(&AsyncIoState::RunOutput, operation);
+  operation->ticket = loop.Complete(&AsyncIoState::RunOutput, operation);
 }
 
 void AsyncIoState::FailOutput(IoStatus status, Error error) {
@@ -393,6 +558,7 @@ void AsyncIoState::FailOutput(IoStatus status, Error error) {
   if (udp_ != Udp::kNo) {
     if (output_active_ != nullptr) {
       ActivateOutput();
+      SetWriteDeadline(*loop());
       if (!output_blocked_) loop()->FlushLater(*this);
     } else {
       SetBlocked(false);
@@ -411,39 +577,20 @@ void AsyncIoState::AbortQueued() {
   SetBlocked(false);
 }
 
-OutputOperation* AsyncIoState::PopOutput() {
-  OutputOperation* operation = output_first_;
-  output_first_ = operation->next;
-  if (output_first_ == nullptr) output_last_ = nullptr;
-  output_bytes_ -= operation->size;
-  --output_length_;
-  return operation;
-}
-
 void AsyncIoState::RunOutput(void* object) {
   auto* operation = static_cast<OutputOperation*>(object);
   AsyncIoState& state = *operation->state;
   AIOS_DCHECK(operation == state.output_first_, "writes end in their order");
-  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
-    observer->OnEnd(operation, OperationObserver::End::kCallback,
-                    operation->status, operation->done);
-  }
+  state.PopOutput();
   IoResult result;
   result.status = operation->status;
   result.error = operation->error;
   result.count = operation->done;
-  IoCallback callback = std::move(operation->callback);
-  IoCallback unused;
-  if (operation->error_callback) [[unlikely]] {
-    unused = std::move(operation->error_callback);
-    if (result.status == IoStatus::kError) std::swap(callback, unused);
+  if (operation->lookup != nullptr) [[unlikely]] {
+    // It goes with the operation, after the callback.
+    result.detail = operation->lookup->detail();
   }
-  std::unique_ptr<TargetLookup> lookup = std::move(operation->lookup);
-  if (lookup != nullptr) [[unlikely]] {
-    result.detail = lookup->detail();
-  }
-  state.loop()->output_operations().Give(state.PopOutput());
-  state.Invoke(callback, unused, result);
+  state.CallBackOutput(*state.loop(), *operation, result);
 }
 
 }  // namespace aios

@@ -11,6 +11,7 @@
 #include "aios/name_service.h"
 #include "aios/operation_observer.h"
 #include "aios/state_extras.h"
+#include "aios/state_inline.h"
 #include "aios/text.h"
 
 namespace aios {
@@ -102,8 +103,9 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
     error = state.loop()->kernel().Connect(state.handle(), target);
   }
   if (error.code() == EINPROGRESS) {
-    state.SetDeadline(AsyncIoState::kWriteDeadline, timeout);
-    state.UpdateInterest();
+    EventLoop& loop = *state.loop();
+    state.SetDeadline(loop, AsyncIoState::kWriteDeadline, timeout);
+    state.UpdateInterest(loop);
   } else {
     state.CompleteConnect(error.ok() ? IoStatus::kOk : IoStatus::kError, error);
   }
@@ -121,7 +123,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> StateFactory::ConnectByName(
   state->connecting_ = true;
   OperationObserver* observer = state->loop()->observer();
   if (observer != nullptr) observer->OnStart(&extras, state.get(), call);
-  state->SetDeadline(AsyncIoState::kWriteDeadline, timeout);
+  state->SetDeadline(*state->loop(), AsyncIoState::kWriteDeadline, timeout);
   absl::Status status = extras.race->Start(*state->loop());
   if (!status.ok()) return status;
   return state;
@@ -187,7 +189,7 @@ void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
     }
     extras_->race->Stop();
   }
-  ClearDeadline(kWriteDeadline);
+  ClearDeadline(loop, kWriteDeadline);
   extras_->connect_result.status = status;
   extras_->connect_result.error = error;
   read_status_ = status;
@@ -216,7 +218,6 @@ void AsyncIoState::RunConnect(void* object) {
   state.connecting_ = false;
   state.extras_->connect_ticket = kNoTicket;
   IoCallback callback = std::move(state.extras_->connect_callback);
-  IoCallback unused;
   IoResult result = state.extras_->connect_result;
   state.extras_->race.reset();
   std::string detail = std::move(state.extras_->connect_detail);
@@ -225,7 +226,7 @@ void AsyncIoState::RunConnect(void* object) {
     observer->OnEnd(state.extras_.get(), OperationObserver::End::kCallback,
                     result.status, 0);
   }
-  state.Invoke(callback, unused, result);
+  state.Invoke(callback, {}, result);
 }
 
 }  // namespace aios

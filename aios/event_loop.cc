@@ -18,6 +18,10 @@ namespace {
 // A turn goes along with that so often, then looks at the sockets again.
 constexpr int kRoundsPerTurnMax = 16;
 
+// Of these, the callbacks that may follow one from the other before what they
+// have queued is sent: all those of a batch of datagrams.
+constexpr int kCallbacksPerRoundMax = 64;
+
 }  // namespace
 
 EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
@@ -49,15 +53,21 @@ bool EventLoop::Wait(Nanoseconds duration_max) {
   owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   // Code of the user ran since the last turn, perhaps for long.
   now_ = kernel_.Now();
-  return WaitForWork(duration_max);
+  WaitForWork(duration_max);
+  return report_end_ != 0 || !completions_.empty() || !flush_queue_.empty() ||
+         has_posted_.load(std::memory_order_acquire) || NextDeadline() <= now_;
 }
 
-Nanoseconds EventLoop::PrepareWait() {
-  Flush();
-  ApplyInterest();
+inline Nanoseconds EventLoop::PrepareWait() {
+  if (!flush_queue_.empty()) [[unlikely]] {
+    Flush();
+  }
+  if (!interest_queue_.empty()) [[unlikely]] {
+    ApplyInterest();
+  }
   if (report_next_ != report_end_ || !completions_.empty() ||
       !flush_queue_.empty() || has_posted_.load(std::memory_order_acquire) ||
-      stop_.load(std::memory_order_acquire)) {
+      stop_.load(std::memory_order_acquire)) [[unlikely]] {
     return 0;
   }
   Nanoseconds deadline = NextDeadline();
@@ -65,15 +75,13 @@ Nanoseconds EventLoop::PrepareWait() {
                               : std::max<Nanoseconds>(deadline - now_, 0);
 }
 
-bool EventLoop::WaitForWork(Nanoseconds duration_max) {
+void EventLoop::WaitForWork(Nanoseconds duration_max) {
   AIOS_CHECK(!in_call_, "Wait and Loop must not be called from a callback");
   Nanoseconds timeout = std::min(duration_max, PrepareWait());
   // What an earlier wait found and nobody served is found again.
   report_next_ = 0;
   report_end_ = kernel_.Wait(*poller_, reports_, timeout);
   now_ = kernel_.Now();
-  return report_end_ != 0 || !completions_.empty() || !flush_queue_.empty() ||
-         has_posted_.load(std::memory_order_acquire) || NextDeadline() <= now_;
 }
 
 Nanoseconds EventLoop::Turn() {
@@ -93,14 +101,25 @@ void EventLoop::Call() {
   CheckThread();
   in_call_ = true;
   ++turn_;
+  bool posted = has_posted_.load(std::memory_order_acquire);
+  if (NextDeadline() <= now_) FindDue();
+  // Callbacks run while their bytes are in the cache, unless they have to wait
+  // for the deadlines and posted functions of this turn.
+  calls_back_ = due_.empty() && !posted;
   ServeReports();
-  FireTimers();
-  RunPosted();
-  for (int round = 0; round < kRoundsPerTurnMax; ++round) {
-    RunCompletions();
-    Flush();
-    if (completions_.empty()) break;
+  if (!calls_back_) [[unlikely]] {
+    FireDue();
+    if (posted) RunPosted();
+    calls_back_ = true;
   }
+  for (int round = 0; round < kRoundsPerTurnMax; ++round) {
+    for (int i = 0; i < kCallbacksPerRoundMax && !completions_.empty(); ++i) {
+      RunWaitingCompletions();
+    }
+    if (flush_queue_.empty()) break;
+    Flush();
+  }
+  calls_back_ = false;
   in_call_ = false;
 }
 
@@ -108,26 +127,38 @@ void EventLoop::ServeReports() {
   while (report_next_ != report_end_) {
     const Report& report = reports_[report_next_++];
     auto* watcher = static_cast<Watcher*>(report.token);
-    if (watcher == nullptr) continue;
-    if (!report.error.ok()) [[unlikely]] {
-      watcher->applied_ = kNotReady;
-      watcher->OnWatchFailed(report.error);
+    if (watcher == nullptr) [[unlikely]] {
       continue;
     }
     Readiness wanted = report.ready & watcher->wanted_;
-    if ((report.ready & kReadable) != 0 && (wanted & kReadable) == 0 &&
-        !watcher->input_unwanted_) {
-      watcher->input_unwanted_ = true;
-      if (watcher->interest_ticket_ == kNoTicket) {
-        watcher->interest_ticket_ = interest_queue_.Push(watcher);
-      }
+    if (wanted == report.ready && report.error.ok()) [[likely]] {
+      watcher->OnReady(wanted);
+    } else {
+      ServeUnwanted(report, *watcher);
     }
-    if (wanted != kNotReady) watcher->OnReady(wanted);
+    if (calls_back_) RunCompletions();
   }
 }
 
-void EventLoop::FireTimers() {
-  if (NextDeadline() > now_) return;
+// The report is of more than `watcher` wants, or of an error.
+void EventLoop::ServeUnwanted(const Report& report, Watcher& watcher) {
+  if (!report.error.ok()) {
+    watcher.applied_ = kNotReady;
+    watcher.OnWatchFailed(report.error);
+    return;
+  }
+  Readiness unwanted = report.ready & ~watcher.wanted_;
+  if ((unwanted & kReadable) != 0 && !watcher.input_unwanted_) {
+    watcher.input_unwanted_ = true;
+    if (watcher.interest_ticket_ == kNoTicket) {
+      watcher.interest_ticket_ = interest_queue_.Push(&watcher);
+    }
+  }
+  Readiness wanted = report.ready & watcher.wanted_;
+  if (wanted != kNotReady) watcher.OnReady(wanted);
+}
+
+void EventLoop::FindDue() {
   TimerEntry* entry = timers_.Advance(now_);
   while (entry != nullptr) {
     auto* watcher = static_cast<Watcher*>(entry);
@@ -139,12 +170,16 @@ void EventLoop::FireTimers() {
       due_.begin(), due_.end(), [](const DueDeadline& a, const DueDeadline& b) {
         return std::tie(a.deadline, a.order) < std::tie(b.deadline, b.order);
       });
-  for (const DueDeadline& due : due_) due.watcher->OnDue(due.which);
+}
+
+void EventLoop::FireDue() {
+  for (const DueDeadline& due : due_) {
+    if (due.watcher != nullptr) due.watcher->OnDue(due.which);
+  }
   due_.clear();
 }
 
 void EventLoop::RunPosted() noexcept {
-  if (!has_posted_.load(std::memory_order_acquire)) return;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     posted_now_.swap(posted_);
@@ -158,10 +193,12 @@ void EventLoop::RunPosted() noexcept {
   posted_now_.clear();
 }
 
-void EventLoop::RunCompletions() {
+void EventLoop::RunWaitingCompletions() {
   for (size_t n = completions_.size(); n != 0; --n) {
     Completion completion = completions_.Pop();
-    if (completion.function != nullptr) completion.function(completion.object);
+    if (completion.function != nullptr) [[likely]] {
+      completion.function(completion.object);
+    }
   }
 }
 
@@ -228,6 +265,9 @@ void EventLoop::Detach(Watcher& watcher) {
 void EventLoop::Remove(Watcher& watcher) {
   Detach(watcher);
   CancelTimer(watcher);
+  for (DueDeadline& due : due_) {
+    if (due.watcher == &watcher) due.watcher = nullptr;
+  }
   if (watcher.flush_ticket_ != kNoTicket) {
     flush_queue_.Cancel(std::exchange(watcher.flush_ticket_, kNoTicket));
   }
@@ -245,13 +285,6 @@ void EventLoop::Remove(Watcher& watcher) {
   } else {
     watcher.loop_ = nullptr;
   }
-}
-
-bool EventLoop::EndCallback() {
-  Watcher* watcher = std::exchange(running_, nullptr);
-  if (watcher == nullptr) return false;
-  if (watcher->removed_) watcher->loop_ = nullptr;
-  return true;
 }
 
 Watcher::~Watcher() {

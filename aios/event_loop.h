@@ -13,11 +13,13 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "aios/check.h"
+#include "aios/datagram_batch.h"
 #include "aios/input_buffer.h"
 #include "aios/kernel.h"
 #include "aios/output_queue.h"
@@ -107,6 +109,11 @@ class EventLoop {
     }
   }
 
+  // Whether it is to be told about all of `readiness`.
+  static bool Wants(const Watcher& watcher, Readiness readiness) {
+    return (watcher.wanted_ & readiness) == readiness;
+  }
+
   // Calls `OnFlush` at the end of this turn, or before the next wait.
   void FlushLater(Watcher& watcher) {
     if (watcher.flush_ticket_ == kNoTicket) {
@@ -122,6 +129,9 @@ class EventLoop {
     if (!in_call_) now_ = kernel_.Now();
     return now_;
   }
+
+  // Whether a turn is in progress.
+  bool in_call() const { return in_call_; }
 
   // Counts the turns.
   uint64_t turn() const { return turn_; }
@@ -167,10 +177,24 @@ class EventLoop {
   }
   void CancelCompletion(Ticket ticket) { completions_.Cancel(ticket); }
 
+  // In `OnReady` and `OnFlush`: whether the callback of what has just ended may
+  // be called at once instead, since none waits to be called before it. It may
+  // destroy the watcher.
+  bool MayCallBack() const { return calls_back_ && completions_.empty(); }
+
   // Brackets the callback of `watcher`, in which it may be removed and
   // destroyed: `EndCallback` returns false when it was destroyed.
   void BeginCallback(Watcher& watcher) { running_ = &watcher; }
-  bool EndCallback();
+  bool EndCallback() {
+    Watcher* watcher = std::exchange(running_, nullptr);
+    if (watcher == nullptr) return false;
+    if (watcher->removed_) [[unlikely]] {
+      watcher->loop_ = nullptr;
+    }
+    return true;
+  }
+  // The same when the watcher is known to be there and not removed.
+  void EndCallbackOfOpen() { running_ = nullptr; }
   bool InCallbackOf(const Watcher& watcher) const {
     return running_ == &watcher;
   }
@@ -185,6 +209,15 @@ class EventLoop {
 
   InputBufferPool& input_buffers() { return input_buffers_; }
   OutputOperationPool& output_operations() { return output_operations_; }
+
+  std::unique_ptr<DatagramBatch> TakeDatagramBatch() {
+    if (datagram_batch_ == nullptr) return std::make_unique<DatagramBatch>();
+    return std::move(datagram_batch_);
+  }
+  void GiveDatagramBatch(std::unique_ptr<DatagramBatch> batch) {
+    datagram_batch_ = std::move(batch);
+    datagram_batch_->Clear();
+  }
 
  private:
   friend class Watcher;
@@ -204,16 +237,23 @@ class EventLoop {
     std::thread::id owner = owner_.load(std::memory_order_relaxed);
     return owner == std::thread::id() || owner == std::this_thread::get_id();
   }
-  bool WaitForWork(Nanoseconds duration_max);
+  void WaitForWork(Nanoseconds duration_max);
   // Phases 1 and 2 of a turn; returns how long it may sleep then.
-  Nanoseconds PrepareWait();
+  inline Nanoseconds PrepareWait();
   // A turn without sleeping, for a kernel that drives the collection.
   Nanoseconds Turn();
   void ApplyInterest();
   void ServeReports();
-  void FireTimers();
+  void ServeUnwanted(const Report& report, Watcher& watcher);
+  // Looks at the timers that have expired, and collects in `due_` the deadlines
+  // that have passed.
+  void FindDue();
+  void FireDue();
   void RunPosted() noexcept;
-  void RunCompletions();
+  void RunCompletions() {
+    if (!completions_.empty()) RunWaitingCompletions();
+  }
+  void RunWaitingCompletions();
   void Flush();
   Nanoseconds NextDeadline() const {
     return deadlines_ == 0 ? kForever : timers_.NextExpiry();
@@ -233,16 +273,16 @@ class EventLoop {
   // The time of the last wait's end; stands still during a turn.
   Nanoseconds now_ = 0;
   bool in_call_ = false;
+  bool calls_back_ = false;
   // The kernel calls `Turn`.
   bool driven_ = false;
   uint64_t turn_ = 0;
   // The watcher whose callback is running.
   Watcher* running_ = nullptr;
 
-  // What the last wait gave and `Call` has not yet served. As many as there are
-  // input buffers in the pool: each may fill one before the first callback
-  // runs.
-  std::array<Report, InputBufferPool::kKeptMax> reports_;
+  // What the last wait gave and `Call` has not yet served.
+  static constexpr size_t kReportsMax = 128;
+  std::array<Report, kReportsMax> reports_;
   size_t report_next_ = 0;
   size_t report_end_ = 0;
 
@@ -257,6 +297,7 @@ class EventLoop {
 
   InputBufferPool input_buffers_;
   OutputOperationPool output_operations_;
+  std::unique_ptr<DatagramBatch> datagram_batch_;
 
   // Null until a name is to be resolved.
   std::unique_ptr<NameService> names_;

@@ -8,7 +8,7 @@ namespace aios {
 
 InputBuffer::InputBuffer() : data_(new char[kCapacity]), capacity_(kCapacity) {}
 
-std::span<char> InputBuffer::Room(size_t wanted) {
+size_t InputBuffer::MakeRoom(size_t wanted) {
   size_t enough = std::min(wanted, std::max<size_t>(wanted / 4, kCapacity / 4));
   if (capacity_ - end_ < enough) {
     size_t length = size();
@@ -25,33 +25,11 @@ std::span<char> InputBuffer::Room(size_t wanted) {
     begin_ = 0;
     end_ = length;
   }
-  return {data_.get() + end_, std::min(wanted, capacity_ - end_)};
+  return std::min(wanted, capacity_ - end_);
 }
 
-void InputBuffer::Consume(size_t n) {
-  begin_ += n;
-  if (begin_ == end_) {
-    begin_ = 0;
-    end_ = 0;
-  }
-}
-
-std::unique_ptr<InputBuffer> InputBufferPool::Take() {
-  if (kept_.empty()) return std::make_unique<InputBuffer>();
-  std::unique_ptr<InputBuffer> buffer = std::move(kept_.back());
-  kept_.pop_back();
-  return buffer;
-}
-
-void InputBufferPool::Give(std::unique_ptr<InputBuffer> buffer) {
-  // Buffers that had to grow are let go: a burst must not hold memory for ever.
-  if (kept_.size() >= kKeptMax || buffer->capacity_ != InputBuffer::kCapacity) {
-    return;
-  }
-  buffer->begin_ = 0;
-  buffer->end_ = 0;
-  buffer->old_length = 0;
-  kept_.push_back(std::move(buffer));
+InputBufferPool::~InputBufferPool() {
+  while (kept_count_ != 0) Take();
 }
 
 }  // namespace aios

@@ -3,11 +3,12 @@
 #ifndef AIOS_INPUT_BUFFER_H_
 #define AIOS_INPUT_BUFFER_H_
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace aios {
 
@@ -15,7 +16,7 @@ namespace aios {
 class InputBuffer {
  public:
   // The capacity that buffers start with, and with which the pool keeps them.
-  static constexpr size_t kCapacity = size_t{16} << 10;
+  static constexpr size_t kCapacity = size_t{64} << 10;
 
   InputBuffer();
 
@@ -24,17 +25,31 @@ class InputBuffer {
 
   // Room for up to `wanted` bytes behind the contents, which may move: fewer
   // rather than making the buffer larger, but never much fewer and never none.
-  std::span<char> Room(size_t wanted);
+  std::span<char> Room(size_t wanted) {
+    if (capacity_ - end_ < wanted) [[unlikely]] {
+      wanted = MakeRoom(wanted);
+    }
+    return {data_.get() + end_, wanted};
+  }
   // The first `n` bytes of the room have been filled.
   void Append(size_t n) { end_ += n; }
   // `n` is not greater than `size()`.
-  void Consume(size_t n);
+  void Consume(size_t n) {
+    begin_ += n;
+    if (begin_ == end_) {
+      begin_ = 0;
+      end_ = 0;
+    }
+  }
 
   // How much of the contents the callback has seen already.
   size_t old_length = 0;
 
  private:
   friend class InputBufferPool;
+
+  // Returns how much room there is then, at most `wanted`.
+  size_t MakeRoom(size_t wanted);
 
   std::unique_ptr<char[]> data_;
   size_t capacity_;
@@ -46,15 +61,38 @@ class InputBuffer {
 // an idle connection owns none and a busy one need not allocate.
 class InputBufferPool {
  public:
-  // As many as can be in use in one turn, which serves that many reports. 2 MB:
-  // among 10,000 connections that were busy together, 200 bytes for each.
-  static constexpr size_t kKeptMax = 128;
+  // Most callbacks consume all, and the next connection reads into the same
+  // buffer: more are needed only where bytes are left for the next callback.
+  static constexpr size_t kKeptMax = 32;
 
-  std::unique_ptr<InputBuffer> Take();
-  void Give(std::unique_ptr<InputBuffer> buffer);
+  InputBufferPool() = default;
+  ~InputBufferPool();
+  InputBufferPool(const InputBufferPool&) = delete;
+  InputBufferPool& operator=(const InputBufferPool&) = delete;
+
+  std::unique_ptr<InputBuffer> Take() {
+    if (kept_count_ == 0) [[unlikely]] {
+      return std::make_unique<InputBuffer>();
+    }
+    return std::unique_ptr<InputBuffer>(kept_[--kept_count_]);
+  }
+
+  void Give(std::unique_ptr<InputBuffer> buffer) {
+    // Buffers that had to grow are let go: a burst must not hold memory for
+    // ever.
+    if (kept_count_ >= kKeptMax || buffer->capacity_ != InputBuffer::kCapacity)
+        [[unlikely]] {
+      return;
+    }
+    buffer->begin_ = 0;
+    buffer->end_ = 0;
+    buffer->old_length = 0;
+    kept_[kept_count_++] = buffer.release();
+  }
 
  private:
-  std::vector<std::unique_ptr<InputBuffer>> kept_;
+  std::array<InputBuffer*, kKeptMax> kept_;
+  size_t kept_count_ = 0;
 };
 
 }  // namespace aios

@@ -119,7 +119,8 @@ struct OutgoingDatagram {
 };
 
 struct IncomingDatagram {
-  size_t size = 0;  // bytes stored
+  std::span<char> buffer = {};  // where to, for `ReceiveDatagrams`
+  size_t size = 0;              // bytes stored
   bool truncated = false;
   SocketAddress sender;  // only when asked for
 };
@@ -209,6 +210,11 @@ class Kernel {
                                 IncomingDatagram* datagram) = 0;
   virtual Transfer SendDatagrams(
       Handle handle, std::span<const OutgoingDatagram> datagrams) = 0;
+  // Receives what is there into the first of `datagrams`, which are not empty,
+  // and gives their number; an error only when that is none. One after the
+  // other unless a kernel has better.
+  virtual Transfer ReceiveDatagrams(Handle handle, bool want_sender,
+                                    std::span<IncomingDatagram> datagrams);
 
   virtual Error Shutdown(Handle handle, Direction direction) = 0;
 

@@ -10,25 +10,4 @@ OutputOperationPool::~OutputOperationPool() {
   }
 }
 
-OutputOperation* OutputOperationPool::Take() {
-  if (kept_ == nullptr) return new OutputOperation;
-  OutputOperation* operation = kept_;
-  kept_ = operation->next;
-  --kept_count_;
-  return operation;
-}
-
-void OutputOperationPool::Give(OutputOperation* operation) {
-  if (operation->lookup != nullptr) [[unlikely]] {
-    operation->lookup.reset();
-  }
-  if (kept_count_ >= kKeptMax) {
-    delete operation;
-    return;
-  }
-  operation->next = kept_;
-  kept_ = operation;
-  ++kept_count_;
-}
-
 }  // namespace aios

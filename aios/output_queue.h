@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "aios/address.h"
@@ -49,8 +50,10 @@ struct OutputOperation {
   // `kNotGiven`: that of the state when the operation's turn comes.
   static constexpr Nanoseconds kNotGiven = -1;
   Nanoseconds timeout = kNotGiven;
-  IoCallback callback;
-  IoCallback error_callback;
+  // Empty in the pool. Being optional they are set and reset without a look at
+  // what was in them.
+  std::optional<IoCallback> callback;
+  std::optional<IoCallback> error_callback;
   SocketAddress target;
   // Null unless the target was given by a name that had to be looked up.
   std::unique_ptr<TargetLookup> lookup;
@@ -68,9 +71,29 @@ class OutputOperationPool {
   OutputOperationPool(const OutputOperationPool&) = delete;
   OutputOperationPool& operator=(const OutputOperationPool&) = delete;
 
-  OutputOperation* Take();
-  // The callbacks must have been moved out or reset.
-  void Give(OutputOperation* operation);
+  OutputOperation* Take() {
+    if (kept_ == nullptr) [[unlikely]] {
+      return new OutputOperation;
+    }
+    OutputOperation* operation = kept_;
+    kept_ = operation->next;
+    --kept_count_;
+    return operation;
+  }
+
+  // The callbacks must have been reset.
+  void Give(OutputOperation* operation) {
+    if (operation->lookup != nullptr) [[unlikely]] {
+      operation->lookup.reset();
+    }
+    if (kept_count_ >= kKeptMax) [[unlikely]] {
+      delete operation;
+      return;
+    }
+    operation->next = kept_;
+    kept_ = operation;
+    ++kept_count_;
+  }
 
  private:
   // About 3 MB; a longer burst goes back to the heap.

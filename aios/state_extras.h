@@ -14,6 +14,7 @@
 #include "aios/address.h"
 #include "aios/async_io_state.h"
 #include "aios/connect_race.h"
+#include "aios/datagram_batch.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
 #include "aios/ticket_queue.h"
@@ -48,8 +49,16 @@ struct StateExtras {
 
   // Set while an input operation that has one is in progress.
   IoCallback input_error_callback;
+  // Of what the running callback of a `ReadWithChecking` has started in its
+  // place.
+  IoCallback next_input_callback;
+  IoCallback next_input_error_callback;
   // Of the last datagram, when its operation needs it.
   SocketAddress sender;
+
+  // Of a UDP state that is asked again and again: see `InputDatagram`.
+  BatchSize batch_size;
+  std::unique_ptr<DatagramBatch> batch;  // null when nothing is left in it
 
   // See `CreateAsyncIoState`; empty: the handle.
   std::any object;

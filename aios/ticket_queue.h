@@ -3,10 +3,11 @@
 #ifndef AIOS_TICKET_QUEUE_H_
 #define AIOS_TICKET_QUEUE_H_
 
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
-#include <vector>
+
+#include "absl/base/attributes.h"
 
 namespace aios {
 
@@ -27,7 +28,7 @@ class TicketQueue {
   explicit TicketQueue(Ticket begin) : head_(begin), tail_(begin) {}
 
   // Entries between the ends, cancelled ones included.
-  size_t size() const { return tail_ - head_; }
+  uint32_t size() const { return tail_ - head_; }
   bool empty() const { return tail_ == head_; }
 
   Ticket Push(T value) {
@@ -46,25 +47,27 @@ class TicketQueue {
 
  private:
   Ticket Put(T value) {
-    if (size() == ring_.size()) [[unlikely]] {
+    if (size() == capacity_) [[unlikely]] {
       Grow();
     }
     ring_[tail_ & mask_] = std::move(value);
     return tail_++;
   }
 
-  void Grow() {
-    std::vector<T> ring(ring_.empty() ? 64 : ring_.size() * 2);
-    uint32_t mask = static_cast<uint32_t>(ring.size() - 1);
+  ABSL_ATTRIBUTE_NOINLINE void Grow() {
+    uint32_t capacity = capacity_ == 0 ? 64 : capacity_ * 2;
+    std::unique_ptr<T[]> ring(new T[capacity]());
     for (uint32_t i = head_; i != tail_; ++i) {
-      ring[i & mask] = std::move(ring_[i & mask_]);
+      ring[i & (capacity - 1)] = std::move(ring_[i & mask_]);
     }
     ring_ = std::move(ring);
-    mask_ = mask;
+    capacity_ = capacity;
+    mask_ = capacity - 1;
   }
 
-  // A power of two long. Positions wrap around at 2^32 and index it masked.
-  std::vector<T> ring_;
+  // Positions wrap around at 2^32 and index it masked.
+  std::unique_ptr<T[]> ring_;
+  uint32_t capacity_ = 0;  // a power of two
   uint32_t mask_ = 0;
   uint32_t head_ = 1;
   uint32_t tail_ = 1;

@@ -63,11 +63,11 @@ uint32_t ToEvents(Readiness readiness) {
 // EPOLLERR and EPOLLHUP come unasked. Either may mean that a call in either
 // direction has an answer; which one, only the call can tell.
 Readiness ToReadiness(uint32_t events) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return kReadable | kWritable;
-  Readiness readiness = kNotReady;
-  if ((events & EPOLLIN) != 0) readiness |= kReadable;
-  if ((events & EPOLLOUT) != 0) readiness |= kWritable;
-  return readiness;
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) [[unlikely]] {
+    return kReadable | kWritable;
+  }
+  static_assert(EPOLLIN == kReadable && EPOLLOUT == 2 * kWritable);
+  return static_cast<Readiness>((events & EPOLLIN) | (events & EPOLLOUT) / 2);
 }
 
 // `epoll_wait` with the timeout in milliseconds, rounded up.
@@ -84,8 +84,8 @@ int WaitMilliseconds(int epoll, epoll_event* events, int count,
   return epoll_wait(epoll, events, count, milliseconds);
 }
 
-int WaitForEvents(int epoll, epoll_event* events, int count,
-                  Nanoseconds timeout) {
+inline int WaitForEvents(int epoll, epoll_event* events, int count,
+                         Nanoseconds timeout) {
 #if AIOS_HAS_EPOLL_PWAIT2
   // Nothing but itself depends on it.
   static std::atomic<bool> missing = false;
@@ -167,14 +167,15 @@ size_t EpollKernel::Wait(Poller& poller, std::span<Report> reports,
   }
   // Negative when interrupted: an early return without reports. The caller
   // comes back with what is left of its timeout.
-  size_t count = 0;
+  Report* report = reports.data();
   for (int i = 0; i < found; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
-    if (event.data.ptr == &own) continue;  // the wake
-    reports[count++] = {.token = event.data.ptr,
-                        .ready = ToReadiness(event.events)};
+    if (event.data.ptr == &own) [[unlikely]] {
+      continue;  // the wake
+    }
+    *report++ = {.token = event.data.ptr, .ready = ToReadiness(event.events)};
   }
-  return count;
+  return static_cast<size_t>(report - reports.data());
 }
 
 void EpollKernel::Wake(Poller& poller) {

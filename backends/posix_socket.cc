@@ -90,6 +90,9 @@ constexpr int kSendFlags = kReceiveFlags;
 // send may take a prefix.
 constexpr size_t kBuffersMax = 64;
 
+// Datagrams of one call. A longer list goes in several, or is not filled.
+[[maybe_unused]] constexpr size_t kBatchMax = 64;
+
 // Calls until it is not interrupted. The result is that of the call: negative
 // with errno for an error.
 template <typename Function>
@@ -554,8 +557,6 @@ Transfer PosixKernel::SendDatagrams(
     return {.count = 1};
   }
 #if AIOS_HAS_SENDMMSG
-  // Datagrams of one call; a longer list goes in several.
-  constexpr size_t kBatchMax = 64;
   std::array<mmsghdr, kBatchMax> messages;
   std::array<iovec, kBatchMax> vectors;
   std::array<NativeAddress, kBatchMax> targets;
@@ -595,6 +596,44 @@ Transfer PosixKernel::SendDatagrams(
     ++sent;
   }
   return {.count = sent};
+#endif
+}
+
+Transfer PosixKernel::ReceiveDatagrams(Handle handle, bool want_sender,
+                                       std::span<IncomingDatagram> datagrams) {
+#if AIOS_HAS_SENDMMSG
+  std::array<mmsghdr, kBatchMax> messages;
+  std::array<iovec, kBatchMax> vectors;
+  std::array<NativeAddress, kBatchMax> senders;
+  size_t count = std::min(datagrams.size(), kBatchMax);
+  for (size_t i = 0; i < count; ++i) {
+    std::span<char> buffer = datagrams[i].buffer;
+    vectors[i] = {.iov_base = buffer.data(), .iov_len = buffer.size()};
+    messages[i] = mmsghdr{};
+    msghdr& header = messages[i].msg_hdr;
+    header.msg_iov = &vectors[i];
+    header.msg_iovlen = 1;
+    if (want_sender) {
+      header.msg_name = &senders[i];
+      header.msg_namelen = sizeof(senders[i]);
+    }
+  }
+  // The system keeps an error after the first for the next call.
+  int result = Retry([&] {
+    return recvmmsg(handle, messages.data(), count, kReceiveFlags, nullptr);
+  });
+  if (result < 0) return {.error = LastError()};
+  for (size_t i = 0; i < static_cast<size_t>(result); ++i) {
+    const msghdr& header = messages[i].msg_hdr;
+    datagrams[i].size = messages[i].msg_len;
+    datagrams[i].truncated = (header.msg_flags & MSG_TRUNC) != 0;
+    if (want_sender) {
+      datagrams[i].sender = FromNative(senders[i], header.msg_namelen);
+    }
+  }
+  return {.count = static_cast<size_t>(result)};
+#else
+  return Kernel::ReceiveDatagrams(handle, want_sender, datagrams);
 #endif
 }
 

@@ -76,6 +76,8 @@ class PosixKernel : public Kernel {
                         IncomingDatagram* datagram) final;
   Transfer SendDatagrams(Handle handle,
                          std::span<const OutgoingDatagram> datagrams) final;
+  Transfer ReceiveDatagrams(Handle handle, bool want_sender,
+                            std::span<IncomingDatagram> datagrams) final;
 
   Error Shutdown(Handle handle, Direction direction) final;
 

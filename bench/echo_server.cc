@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <memory>
 #include <span>
@@ -172,10 +173,6 @@ class EchoServer : public StreamServer {
       : StreamServer(timeout, frame > 0), frame_(frame) {}
 
  private:
-  // As many connections as one turn serves find their buffers here; those of a
-  // larger burst are given back.
-  static constexpr size_t kBuffersKeptMax = 256;
-
   void Serve(AsyncIoState& state) override {
     Check(state.ReadWithChecking(
         [this](AsyncIoState& state, const IoResult& input) {
@@ -198,14 +195,12 @@ class EchoServer : public StreamServer {
 
   void Answer(AsyncIoState& state, std::string_view input) {
     ++totals_.messages;
-    std::unique_ptr<std::string> buffer = TakeBuffer();
-    buffer->assign(input);
-    std::string_view answer = *buffer;
+    Buffer* buffer = TakeBuffer();
+    std::string_view answer = buffer->Fill(input);
     Check(state.WriteBuffer(
-        answer, [this, buffer = std::move(buffer)](
-                    AsyncIoState& state, const IoResult& output) mutable {
+        answer, [this, buffer](AsyncIoState& state, const IoResult& output) {
           totals_.bytes += output.count;
-          GiveBuffer(std::move(buffer));
+          GiveBuffer(buffer);
           if (!output.ok()) {
             Remove(state);
           } else if (state.output_queue_length() == 0 &&
@@ -215,21 +210,51 @@ class EchoServer : public StreamServer {
         }));
   }
 
-  std::unique_ptr<std::string> TakeBuffer() {
-    if (buffers_.empty()) return std::make_unique<std::string>();
-    std::unique_ptr<std::string> buffer = std::move(buffers_.back());
-    buffers_.pop_back();
+  // What is being written back. Grows to what is read at a time.
+  class Buffer {
+   public:
+    std::string_view Fill(std::string_view bytes) {
+      if (bytes.size() > size_) {
+        data_.reset(new char[bytes.size()]);
+        size_ = bytes.size();
+      }
+      std::memcpy(data_.get(), bytes.data(), bytes.size());
+      return {data_.get(), bytes.size()};
+    }
+
+    void ReturnMemory() {
+      data_.reset();
+      size_ = 0;
+    }
+
+   private:
+    std::unique_ptr<char[]> data_;
+    size_t size_ = 0;
+  };
+
+  Buffer* TakeBuffer() {
+    if (free_.empty()) {
+      buffers_.push_back(std::make_unique<Buffer>());
+      return buffers_.back().get();
+    }
+    Buffer* buffer = free_.back();
+    free_.pop_back();
     return buffer;
   }
 
-  void GiveBuffer(std::unique_ptr<std::string> buffer) {
-    if (buffers_.size() < kBuffersKeptMax) {
-      buffers_.push_back(std::move(buffer));
-    }
+  void GiveBuffer(Buffer* buffer) {
+    if (free_.size() >= kBuffersKeptMax) buffer->ReturnMemory();
+    free_.push_back(buffer);
   }
 
   const size_t frame_;
-  std::vector<std::unique_ptr<std::string>> buffers_;
+  // As many connections as one turn serves find their buffers here; those of a
+  // larger crowd, or of peers that take their answers slowly, are given back.
+  static constexpr size_t kBuffersKeptMax = 256;
+
+  // All there are, and those that are not in use.
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::vector<Buffer*> free_;
 };
 
 class SinkServer : public StreamServer {

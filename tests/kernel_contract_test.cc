@@ -1055,6 +1055,39 @@ TEST_P(KernelContractInFamily, Rule9_TheSenderIsLeftOutWhenNotAskedFor) {
   EXPECT_TRUE(datagram.truncated);
 }
 
+TEST_P(KernelContractInFamily, Rule9_DatagramsAreReceivedTogether) {
+  Handle handle = OpenUdp(family());
+  std::array<std::unique_ptr<UdpPeer>, 2> peers = {world().Udp(family()),
+                                                   world().Udp(family())};
+  const std::array<std::string_view, 7> sent = {"a", "",  "ccc",   "dddddd",
+                                                "e", "f", "gggggg"};
+  for (size_t i = 0; i < sent.size(); ++i) {
+    ASSERT_EQ(peers[i % 2]->SendTo(LocalAddress(handle), sent[i]), kOk);
+  }
+  size_t received = 0;
+  ASSERT_TRUE(world().Until([&] {
+    std::array<std::array<char, 5>, 3> buffers;
+    std::array<IncomingDatagram, 3> datagrams;
+    for (size_t i = 0; i < 3; ++i) datagrams[i].buffer = buffers[i];
+    Transfer transfer = kernel().ReceiveDatagrams(handle, true, datagrams);
+    EXPECT_EQ(transfer.count == 0, !transfer.error.ok());
+    EXPECT_LE(transfer.count, 3u);
+    for (size_t i = 0; i < transfer.count; ++i, ++received) {
+      std::string_view whole = sent[received];
+      EXPECT_EQ(std::string_view(buffers[i].data(), datagrams[i].size),
+                whole.substr(0, 5));
+      EXPECT_EQ(datagrams[i].truncated, whole.size() > 5);
+      EXPECT_EQ(datagrams[i].sender, peers[received % 2]->address());
+    }
+    return received == sent.size();
+  }));
+  std::array<char, 5> buffer;
+  IncomingDatagram none;
+  none.buffer = buffer;
+  EXPECT_EQ(kernel().ReceiveDatagrams(handle, false, {&none, 1}).error,
+            kWouldBlock);
+}
+
 TEST_P(KernelContractInFamily, Rule9_DatagramsGoToTheirTargets) {
   Handle handle = OpenUdp(family());
   std::unique_ptr<UdpPeer> one = world().Udp(family());

@@ -170,6 +170,8 @@ TEST_P(CountingKernelTest, CountsEveryKindOfCall) {
   static_cast<void>(kernel.Peek(handle));
   static_cast<void>(Send(kernel, handle, "x"));
   static_cast<void>(kernel.ReceiveDatagram(handle, buffer, true, &datagram));
+  datagram.buffer = buffer;
+  static_cast<void>(kernel.ReceiveDatagrams(handle, true, {&datagram, 1}));
   OutgoingDatagram outgoing = {.payload = {.data = "x", .size = 1}};
   static_cast<void>(kernel.SendDatagrams(handle, {&outgoing, 1}));
   static_cast<void>(kernel.Shutdown(handle, Direction::kInput));

@@ -590,6 +590,68 @@ TEST_P(UdpTest, FloodOfDatagramsDoesNotStarveAnotherState) {
   EXPECT_GT(flooded, 0);
 }
 
+// As a server does it: each callback starts the next receive. So the state may
+// receive ahead, which nobody notices.
+TEST_P(UdpTest, BurstsAreHandedOutInOrderAndNothingOfThemIsLost) {
+  constexpr size_t kRoom = 20;
+  constexpr size_t kBurst = 40;
+  constexpr int kBursts = 8;
+  std::unique_ptr<AsyncIoState> state = MakeUdp();
+  std::unique_ptr<UdpPeer> peers[] = {world().Udp(Family::kIpv4),
+                                      world().Udp(Family::kIpv4)};
+  // From empty ones to those that do not fit.
+  auto payload = [](size_t i) {
+    return absl::StrCat(i).append(i % 30, '.').substr(0, i % 30);
+  };
+  std::string buffer(kRoom, '\0');
+  size_t received = 0;
+  size_t stop_at = 0;
+  std::function<void()> receive = [&] {
+    EXPECT_OK(state->ReceiveMessage(
+        buffer,
+        [&](AsyncIoState&, const IoResult& result) {
+          ASSERT_TRUE(result.ok()) << result.error.Name();
+          std::string whole = payload(received);
+          EXPECT_EQ(result.data, whole.substr(0, kRoom)) << received;
+          EXPECT_EQ(result.truncated, whole.size() > kRoom) << received;
+          ASSERT_NE(result.sender, nullptr);
+          EXPECT_EQ(*result.sender, peers[received % 2]->address());
+          if (++received != stop_at) receive();
+        },
+        {.needs_address = true}));
+  };
+  size_t sent = 0;
+  for (int burst = 0; burst < kBursts; ++burst) {
+    for (size_t i = 0; i < kBurst; ++i, ++sent) {
+      ASSERT_TRUE(
+          peers[sent % 2]->SendTo(*state->address(), payload(sent)).ok());
+    }
+    // In the middle of each it is not asked for a while.
+    stop_at = sent - kBurst / 2;
+    if (burst == 0) receive();
+    ASSERT_TRUE(RunUntil([&] { return received == stop_at; }));
+    RunFor(absl::Milliseconds(1));
+    EXPECT_EQ(received, stop_at);
+    // What it has received ahead is input like any other.
+    Recorder wait(*this, "wait");
+    ASSERT_OK(state->WaitForInput(wait.Callback()));
+    ASSERT_TRUE(RunUntil(wait));
+    EXPECT_EQ(wait.last().status, IoStatus::kOk);
+    stop_at = 0;
+    receive();
+    ASSERT_TRUE(RunUntil([&] { return received == sent; }));
+  }
+  // Closing loses the rest.
+  for (size_t i = 0; i < kBurst; ++i, ++sent) {
+    ASSERT_TRUE(peers[sent % 2]->SendTo(*state->address(), payload(sent)).ok());
+  }
+  stop_at = sent - kBurst / 2;
+  ASSERT_TRUE(RunUntil([&] { return received == stop_at; }));
+  state.reset();
+  RunFor();
+  EXPECT_EQ(received, stop_at);
+}
+
 TEST_P(UdpTest, ClosingOrDestroyingTheStateInItsUdpCallbacks) {
   for (bool destroy : {false, true}) {
     for (bool in_send : {false, true}) {

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -550,7 +551,8 @@ TEST_P(QueuedOutputTest, NoAllocationADatagram) {
     TurnUntil([&] { return served == wanted; });
     EXPECT_EQ(udp_peer_->Receive().payload, "datagram");
   };
-  for (int i = 0; i < 3; ++i) exchange();
+  // The fourth one makes what bursts are received into.
+  for (int i = 0; i < 5; ++i) exchange();
   TakeCounts();
   TakeAllocations();
   constexpr int kExchanges = 100;
@@ -560,6 +562,48 @@ TEST_P(QueuedOutputTest, NoAllocationADatagram) {
   // One each is the address that the test asks for.
   EXPECT_EQ(made.of(KernelCall::kLocalAddress), kExchanges);
   EXPECT_EQ(made.total(), 4 * kExchanges) << made.ToString();
+  EXPECT_EQ(made.total_failures(), 0);
+}
+
+TEST_P(QueuedOutputTest, ABurstOfDatagramsIsReceivedAndAnsweredTogether) {
+  constexpr int kBurst = 64;
+  std::vector<std::array<char, 64>> buffers(kBurst + 1);
+  int served = 0;
+  std::function<void()> receive = [&] {
+    std::array<char, 64>& buffer =
+        buffers[static_cast<size_t>(served) % buffers.size()];
+    Check(
+        udp_->ReceiveMessage(buffer,
+                             [&](AsyncIoState& state, const IoResult& result) {
+                               ++served;
+                               Check(state.SendMessageToAddress(
+                                   *result.sender, result.data,
+                                   [](AsyncIoState&, const IoResult&) {}));
+                               receive();
+                             },
+                             {.needs_address = true}));
+  };
+  receive();
+  const SocketAddress address = *udp_->address();
+  auto burst = [&] {
+    for (int i = 0; i < kBurst; ++i) {
+      EXPECT_TRUE(udp_peer_->SendTo(address, "datagram").ok());
+    }
+    TurnUntil([&, wanted = served + kBurst] { return served == wanted; });
+    for (int i = 0; i < kBurst; ++i) {
+      EXPECT_EQ(udp_peer_->Receive().payload, "datagram");
+    }
+  };
+  for (int i = 0; i < 3; ++i) burst();
+  TakeCounts();
+  TakeAllocations();
+  for (int i = 0; i < 10; ++i) burst();
+  EXPECT_EQ(TakeAllocations(), 0);
+  CallCounts made = TakeCounts();
+  EXPECT_EQ(made.of(KernelCall::kReceiveDatagrams), 10);
+  EXPECT_EQ(made.of(KernelCall::kSendDatagrams), 10);
+  EXPECT_EQ(made.of(KernelCall::kWait), 10);
+  EXPECT_EQ(made.total(), 30) << made.ToString();
   EXPECT_EQ(made.total_failures(), 0);
 }
 
@@ -683,7 +727,9 @@ size_t RaiseDescriptorLimit(size_t wanted) {
 class IdleConnectionsTest : public CountsTest {
  protected:
   static constexpr size_t kWanted = 10'000;
-  static constexpr int64_t kBytesMax = 600;
+  static constexpr int64_t kBytesMax = 330;
+  // With what the double of kqueue itself takes.
+  static constexpr int64_t kBytesMaxOfDouble = 600;
   // Descriptors that are open besides.
   static constexpr size_t kOthers = 60;
 
@@ -754,7 +800,8 @@ class IdleConnectionsTest : public CountsTest {
     std::cout << how << ": " << each << " bytes of heap each for " << count_
               << " idle connections\n";
     RecordProperty("bytes_each", std::to_string(each));
-    EXPECT_LE(each, kBytesMax);
+    bool is_double = world_->kernel().name() == "kqueue";
+    EXPECT_LE(each, is_double ? kBytesMaxOfDouble : kBytesMax);
     EXPECT_GE(each, 100) << "not counted";
   }
 

@@ -117,6 +117,11 @@ Error EndingKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
   return error;
 }
 
+Transfer EndingKernel::ReceiveDatagrams(Handle handle, bool want_sender,
+                                        std::span<IncomingDatagram> datagrams) {
+  return Kernel::ReceiveDatagrams(handle, want_sender, datagrams);
+}
+
 Transfer EndingKernel::SendDatagrams(
     Handle handle, std::span<const OutgoingDatagram> datagrams) {
   if (!send_error_.ok()) return {.error = std::exchange(send_error_, Error())};

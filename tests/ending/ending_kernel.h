@@ -55,6 +55,8 @@ class EndingKernel final : public HandleKernel {
   Transfer Receive(Handle handle, std::span<char> buffer) override;
   Transfer Peek(Handle handle) override;
   Transfer Send(Handle handle, std::span<const ConstBuffer> buffers) override;
+  Transfer ReceiveDatagrams(Handle handle, bool want_sender,
+                            std::span<IncomingDatagram> datagrams) override;
   Error ReceiveDatagram(Handle handle, std::span<char> buffer, bool want_sender,
                         IncomingDatagram* datagram) override;
   Transfer SendDatagrams(Handle handle,

@@ -18,6 +18,7 @@ bool CouldBlock(KernelCall call) {
     case KernelCall::kPeek:
     case KernelCall::kSend:
     case KernelCall::kReceiveDatagram:
+    case KernelCall::kReceiveDatagrams:
     case KernelCall::kSendDatagrams:
       return true;
     default:
@@ -93,6 +94,7 @@ std::span<const int> FaultKernel::PlausibleErrors(KernelCall call) {
     case KernelCall::kSend:
       return kSend;
     case KernelCall::kReceiveDatagram:
+    case KernelCall::kReceiveDatagrams:
       return kReceiveDatagram;
     case KernelCall::kSendDatagrams:
       return kSendDatagrams;

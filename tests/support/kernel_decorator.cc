@@ -6,15 +6,34 @@ namespace aios::test {
 
 std::string_view CallName(KernelCall call) {
   static constexpr std::array<std::string_view, kKernelCallCount> kNames = {
-      "Now",           "Open",        "Adopt",
-      "Release",       "Close",       "SetOption",
-      "GetOption",     "Bind",        "Listen",
-      "Connect",       "TakeError",   "Accept",
-      "LocalAddress",  "PeerAddress", "Receive",
-      "Peek",          "Send",        "ReceiveDatagram",
-      "SendDatagrams", "Shutdown",    "InterfaceIndex",
-      "ReadFile",      "NewPoller",   "SetInterest",
-      "Wait",          "Wake"};
+      "Now",
+      "Open",
+      "Adopt",
+      "Release",
+      "Close",
+      "SetOption",
+      "GetOption",
+      "Bind",
+      "Listen",
+      "Connect",
+      "TakeError",
+      "Accept",
+      "LocalAddress",
+      "PeerAddress",
+      "Receive",
+      "Peek",
+      "Send",
+      "ReceiveDatagram",
+      "ReceiveDatagrams",
+      "SendDatagrams",
+      "Shutdown",
+      "InterfaceIndex",
+      "ReadFile",
+      "NewPoller",
+      "SetInterest",
+      "Wait",
+      "Wake",
+  };
   return kNames[static_cast<size_t>(call)];
 }
 
@@ -146,6 +165,13 @@ Error KernelDecorator::ReceiveDatagram(Handle handle, std::span<char> buffer,
                                        IncomingDatagram* datagram) {
   return Pass(KernelCall::kReceiveDatagram, handle, [&] {
     return base_.ReceiveDatagram(handle, buffer, want_sender, datagram);
+  });
+}
+
+Transfer KernelDecorator::ReceiveDatagrams(
+    Handle handle, bool want_sender, std::span<IncomingDatagram> datagrams) {
+  return PassTransfer(KernelCall::kReceiveDatagrams, handle, [&] {
+    return base_.ReceiveDatagrams(handle, want_sender, datagrams);
   });
 }
 

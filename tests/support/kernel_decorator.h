@@ -41,6 +41,7 @@ enum class KernelCall : uint8_t {
   kPeek,
   kSend,
   kReceiveDatagram,
+  kReceiveDatagrams,
   kSendDatagrams,
   kShutdown,
   kInterfaceIndex,
@@ -88,6 +89,8 @@ class KernelDecorator : public Kernel {
                         IncomingDatagram* datagram) override;
   Transfer SendDatagrams(Handle handle,
                          std::span<const OutgoingDatagram> datagrams) override;
+  Transfer ReceiveDatagrams(Handle handle, bool want_sender,
+                            std::span<IncomingDatagram> datagrams) override;
   Error Shutdown(Handle handle, Direction direction) override;
   uint32_t InterfaceIndex(std::string_view name) override;
   Error ReadFile(std::string_view path, size_t size_max,
