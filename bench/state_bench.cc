@@ -116,8 +116,7 @@ void CheckedLines(benchmark::State& bench) {
   CountAllocations allocations;
   for (auto _ : bench) read_all();
   int64_t operations = bench.iterations() * lines;
-  // The buffer grows for a line that does not fit, and is given back then.
-  allocations.Report(bench, operations, length > kChunk ? 4 : 0);
+  allocations.Report(bench, operations);
   bench.SetBytesProcessed(operations * static_cast<int64_t>(length));
   bench.counters["receives"] =
       static_cast<double>(fixture.kernel().receives() - receives) /
