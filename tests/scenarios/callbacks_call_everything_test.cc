@@ -144,8 +144,8 @@ class Caller {
       --budget_;
       auto call = static_cast<Call>(Choose(kCallCount));
       // Rarely what ends everything.
-      if (call == kCloseCollection && Choose(40) != 0) continue;
-      if (call == kCloseListener && Choose(20) != 0) continue;
+      if (call == kCloseCollection && Choose(8) != 0) continue;
+      if (call == kCloseListener && Choose(8) != 0) continue;
       ++calls_made[call];
       Make(call);
     }
@@ -326,7 +326,7 @@ class Caller {
 char Caller::kData[Caller::kDataSize];
 
 SIMULATED_TEST_SEEDS(CallbacksCallEverythingTest, EveryOperationEndsOnce, 1,
-                     200) {
+                     1000) {
   simulation.SetFaults({.loss = 10'000,
                         .short_read = 200'000,
                         .short_write = 200'000,
