@@ -91,12 +91,18 @@ inline void AsyncIoState::ActivateOutput() {
   if (output_active_->timeout == OutputOperation::kNotGiven) {
     output_active_->timeout = write_timeout_;
   }
+  if (output_active_->timeout != kForever) {
+    write_order_ = loop()->NextDeadlineOrder();
+  }
 }
 
-// Unless the operation in progress has a deadline already.
+// Unless the operation in progress has a deadline already. Among equal ones its
+// place is that of its turn, not of this call, which may come later.
 void AsyncIoState::SetWriteDeadline(EventLoop& loop) {
   if (write_deadline_ != kForever) return;
+  uint32_t order = write_order_;
   SetDeadline(loop, kWriteDeadline, output_active_->timeout);
+  write_order_ = order;
 }
 
 // `operation` has nothing before it.
