@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -14,12 +15,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
+#include <optional>
 
 // What the headers tell. Each feature is used only when this says so.
 #if defined(AIOS_PLAIN_SOCKETS) && AIOS_PLAIN_SOCKETS
 #define AIOS_HAS_SOCKET_FLAGS 0
 #define AIOS_HAS_ACCEPT4 0
 #define AIOS_HAS_SENDMMSG 0
+#define AIOS_HAS_UDP_SEGMENT 0
 #define AIOS_DONTWAIT_WORKS 0
 #define AIOS_RECEIVE_TELLS_LENGTH 0
 #endif
@@ -44,6 +48,16 @@
 #define AIOS_HAS_SENDMMSG 1
 #else
 #define AIOS_HAS_SENDMMSG 0
+#endif
+#endif
+
+// Whether one message may be cut into datagrams by the system. A system that
+// does not know the option yet, although its headers do, is found at run time.
+#ifndef AIOS_HAS_UDP_SEGMENT
+#if defined(UDP_SEGMENT) && AIOS_HAS_SENDMMSG
+#define AIOS_HAS_UDP_SEGMENT 1
+#else
+#define AIOS_HAS_UDP_SEGMENT 0
 #endif
 #endif
 
@@ -251,6 +265,131 @@ ssize_t SendDatagram(Handle handle, const OutgoingDatagram& datagram) {
                   &native.generic, length);
   });
 }
+
+#if AIOS_HAS_SENDMMSG
+
+// Whether the system cuts messages of this socket into datagrams. Asked each
+// time there are some to cut: an older system, or a socket of a protocol other
+// than UDP, would send the whole message as one datagram.
+bool CutsMessages([[maybe_unused]] Handle handle) {
+#if AIOS_HAS_UDP_SEGMENT
+  int size;
+  return GetIntOption(handle, IPPROTO_UDP, UDP_SEGMENT, &size).ok();
+#else
+  return false;
+#endif
+}
+
+// The system refuses to cut the message, and might send its parts one by one:
+// they do not fit into packets of the network, or these get no checksums.
+bool IsRefusalToCut(int code) {
+  return code == EINVAL || code == EMSGSIZE || code == EIO;
+}
+
+// What one sendmmsg sends. Neighbours of the same size and target may be one
+// message, cut by the system: it then goes the way to the network once, which
+// is most of what a datagram costs.
+class OutgoingMessages {
+ public:
+  // Takes datagrams from the front of the list, as many as fit.
+  void Fill(std::span<const OutgoingDatagram> datagrams, bool cut) {
+    size_t count = std::min(datagrams.size(), kBatchMax);
+    size_ = 0;
+    some_are_cut_ = false;
+    for (size_t i = 0; i < count;) {
+      const OutgoingDatagram& first = datagrams[i];
+      size_t length = cut ? LengthOfCut(datagrams.subspan(i, count - i)) : 1;
+      for (size_t j = i; j < i + length; ++j) {
+        vectors_[j] = ToNative(datagrams[j].payload);
+      }
+      messages_[size_] = mmsghdr{};
+      msghdr& header = messages_[size_].msg_hdr;
+      header.msg_iov = &vectors_[i];
+      header.msg_iovlen = length;
+      if (first.target != nullptr) {
+        header.msg_name = &targets_[size_];
+        header.msg_namelen = aios::ToNative(*first.target, &targets_[size_]);
+      }
+      if (length > 1) {
+        some_are_cut_ = true;
+        SetCut(size_, first.payload.size);
+      }
+      lengths_[size_++] = length;
+      i += length;
+    }
+  }
+
+  mmsghdr* data() { return messages_.data(); }
+  unsigned size() const { return static_cast<unsigned>(size_); }
+  bool first_is_cut() const { return lengths_[0] > 1; }
+  bool some_are_cut() const { return some_are_cut_; }
+
+  // How many datagrams are in the first `messages` messages.
+  size_t DatagramsIn(size_t messages) const {
+    return std::accumulate(lengths_.begin(), lengths_.begin() + messages,
+                           size_t{0});
+  }
+
+ private:
+  // Longer ones do not fit into a packet of Ethernet.
+  static constexpr size_t kPieceMax = 1452;
+  // Of one message; it is less than the longest datagram of either family.
+  static constexpr size_t kPiecesBytesMax = 65'000;
+
+  // How many of the first datagrams may be one message: all have the size of
+  // the first one, but the last, which may be shorter.
+  static size_t LengthOfCut(std::span<const OutgoingDatagram> datagrams) {
+    const OutgoingDatagram& first = datagrams[0];
+    size_t size = first.payload.size;
+    size_t bytes = size;
+    size_t length = 1;
+    if (size == 0 || size > kPieceMax) return length;
+    while (length < datagrams.size()) {
+      const OutgoingDatagram& next = datagrams[length];
+      bytes += next.payload.size;
+      if (next.payload.size == 0 || next.payload.size > size ||
+          bytes > kPiecesBytesMax || !SameTarget(first, next)) {
+        break;
+      }
+      ++length;
+      if (next.payload.size != size) break;
+    }
+    return length;
+  }
+
+  static bool SameTarget(const OutgoingDatagram& a, const OutgoingDatagram& b) {
+    if (a.target == nullptr || b.target == nullptr) return a.target == b.target;
+    return *a.target == *b.target;
+  }
+
+  void SetCut([[maybe_unused]] size_t message, [[maybe_unused]] size_t size) {
+#if AIOS_HAS_UDP_SEGMENT
+    auto piece = static_cast<uint16_t>(size);
+    msghdr& header = messages_[message].msg_hdr;
+    header.msg_control = &controls_[message];
+    header.msg_controllen = sizeof(controls_[message]);
+    cmsghdr* control = CMSG_FIRSTHDR(&header);
+    control->cmsg_level = IPPROTO_UDP;
+    control->cmsg_type = UDP_SEGMENT;
+    control->cmsg_len = CMSG_LEN(sizeof(piece));
+    std::memcpy(CMSG_DATA(control), &piece, sizeof(piece));
+#endif
+  }
+
+  struct alignas(cmsghdr) Control {
+    std::array<unsigned char, CMSG_SPACE(sizeof(uint16_t))> bytes;
+  };
+
+  size_t size_ = 0;
+  bool some_are_cut_ = false;
+  std::array<mmsghdr, kBatchMax> messages_;
+  std::array<size_t, kBatchMax> lengths_;  // in datagrams
+  std::array<iovec, kBatchMax> vectors_;
+  std::array<NativeAddress, kBatchMax> targets_;
+  std::array<Control, kBatchMax> controls_;
+};
+
+#endif
 
 }  // namespace
 
@@ -557,33 +696,29 @@ Transfer PosixKernel::SendDatagrams(
     return {.count = 1};
   }
 #if AIOS_HAS_SENDMMSG
-  std::array<mmsghdr, kBatchMax> messages;
-  std::array<iovec, kBatchMax> vectors;
-  std::array<NativeAddress, kBatchMax> targets;
+  OutgoingMessages messages;
+  std::optional<bool> cut;
   size_t sent = 0;
   while (sent < datagrams.size()) {
-    size_t count = std::min(datagrams.size() - sent, kBatchMax);
-    for (size_t i = 0; i < count; ++i) {
-      const OutgoingDatagram& datagram = datagrams[sent + i];
-      vectors[i] = ToNative(datagram.payload);
-      messages[i] = mmsghdr{};
-      msghdr& header = messages[i].msg_hdr;
-      header.msg_iov = &vectors[i];
-      header.msg_iovlen = 1;
-      if (datagram.target != nullptr) {
-        header.msg_name = &targets[i];
-        header.msg_namelen = ToNative(*datagram.target, &targets[i]);
-      }
+    messages.Fill(datagrams.subspan(sent), cut.value_or(true));
+    if (!cut.has_value() && messages.some_are_cut()) {
+      cut = CutsMessages(handle);
+      if (!*cut) continue;
     }
     // The system gives an error only for the first of a call.
-    int result = Retry(
-        [&] { return sendmmsg(handle, messages.data(), count, kSendFlags); });
+    int result = Retry([&] {
+      return sendmmsg(handle, messages.data(), messages.size(), kSendFlags);
+    });
     if (result < 0) {
+      if (messages.first_is_cut() && IsRefusalToCut(errno)) {
+        cut = false;
+        continue;
+      }
       if (sent == 0) return {.error = LastError()};
       break;
     }
-    sent += static_cast<size_t>(result);
-    if (static_cast<size_t>(result) < count) break;
+    sent += messages.DatagramsIn(static_cast<size_t>(result));
+    if (static_cast<unsigned>(result) < messages.size()) break;
   }
   return {.count = sent};
 #else

@@ -1163,6 +1163,48 @@ TEST_P(KernelContract, Rule9_ManyDatagramsGoInBatches) {
   EXPECT_TRUE(arrived == payloads);
 }
 
+TEST_P(KernelContractInFamily, Rule9_DatagramsThatAreAlikeStayApart) {
+  Handle handle = OpenUdp(family());
+  std::array<std::unique_ptr<UdpPeer>, 2> peers = {world().Udp(family()),
+                                                   world().Udp(family())};
+  std::array<SocketAddress, 2> targets = {peers[0]->address(),
+                                          peers[1]->address()};
+  struct Sent {
+    size_t peer;
+    std::string payload;
+  };
+  std::vector<Sent> all;
+  // A long run to one peer; then runs that end by a shorter one, an empty one,
+  // a longer one and another peer.
+  for (char c = 'A'; c <= 'z'; ++c) all.push_back({0, std::string(1200, c)});
+  for (size_t size : {10, 10, 10, 3, 10, 10, 0, 0, 10, 10, 20, 20}) {
+    all.push_back({0, Pattern(size)});
+  }
+  for (size_t peer : {1, 1, 0, 1, 0, 0}) all.push_back({peer, Pattern(20)});
+  std::vector<OutgoingDatagram> datagrams;
+  datagrams.reserve(all.size());
+  for (const Sent& one : all) {
+    datagrams.push_back(
+        {.payload = BufferOf(one.payload), .target = &targets[one.peer]});
+  }
+  for (size_t sent = 0; sent < all.size();) {
+    Transfer transfer = WhenReady(handle, kWritable, [&] {
+      return kernel().SendDatagrams(handle, std::span(datagrams).subspan(sent));
+    });
+    ASSERT_EQ(transfer.error, kOk);
+    ASSERT_GE(transfer.count, 1u);
+    sent += transfer.count;
+  }
+  // A network may reorder.
+  std::array<std::multiset<std::string>, 2> expected;
+  std::array<std::multiset<std::string>, 2> arrived;
+  for (const Sent& one : all) {
+    expected[one.peer].insert(one.payload);
+    arrived[one.peer].insert(peers[one.peer]->Receive().payload);
+  }
+  EXPECT_TRUE(arrived == expected);
+}
+
 TEST_P(KernelContractInFamily, Rule9_ALongDatagramIsCutAndFlagged) {
   Handle handle = OpenUdp(family());
   std::unique_ptr<UdpPeer> peer = world().Udp(family());

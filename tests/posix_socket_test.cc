@@ -1,11 +1,12 @@
 // What backends/posix_socket.h says beyond the contract of kernels, which
-// kernel_contract_test.cc covers: addresses in their native form, and the
-// blocking modes of sockets on Linux.
+// kernel_contract_test.cc covers: addresses in their native form, and, on
+// Linux, the blocking modes of sockets and datagrams sent together.
 
 #include "backends/posix_socket.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "aios/address.h"
@@ -148,6 +150,76 @@ TEST(BlockingModes, AcceptedSocketsBlockOthers) {
   EXPECT_TRUE(world.IsBlocking(connection));
   kernel.Close(connection);
   kernel.Close(listener);
+}
+
+// Datagrams that the system cuts from one message. What is sent and arrives is
+// the same as without; how many there were in a packet is seen only by a
+// receiver that wants them together.
+class CutMessages : public testing::Test {
+ protected:
+  static constexpr size_t kSize = 100;
+
+  CutMessages() : target_(IpAddress::Loopback(Family::kIpv4), 0) {
+    for (Handle* handle : {&sender_, &receiver_}) {
+      EXPECT_TRUE(
+          kernel_.Open(SocketType::kDatagram, Family::kIpv4, handle).ok());
+    }
+    EXPECT_TRUE(kernel_.Bind(receiver_, target_).ok());
+    EXPECT_TRUE(kernel_.LocalAddress(receiver_, &target_).ok());
+  }
+  ~CutMessages() override {
+    kernel_.Close(sender_);
+    kernel_.Close(receiver_);
+  }
+
+  void Send(const std::vector<std::string>& payloads) {
+    std::vector<OutgoingDatagram> datagrams;
+    datagrams.reserve(payloads.size());
+    for (const std::string& payload : payloads) {
+      datagrams.push_back(
+          {.payload = {.data = payload.data(), .size = payload.size()},
+           .target = &target_});
+    }
+    Transfer transfer = kernel_.SendDatagrams(sender_, datagrams);
+    EXPECT_EQ(transfer.error, Error());
+    EXPECT_EQ(transfer.count, payloads.size());
+  }
+
+  // What one call gives; empty when there is none.
+  std::string Receive() {
+    std::string payload(size_t{64} << 10, '\0');
+    IncomingDatagram datagram;
+    Error error = kernel_.ReceiveDatagram(receiver_, payload, false, &datagram);
+    payload.resize(error.ok() ? datagram.size : 0);
+    return payload;
+  }
+
+  Kernel& kernel_ = DefaultKernel();
+  Handle sender_ = kNoHandle;
+  Handle receiver_ = kNoHandle;
+  SocketAddress target_;
+  const std::string a_ = std::string(kSize, 'a');
+  const std::string b_ = std::string(kSize, 'b');
+};
+
+TEST_F(CutMessages, TakeNeighboursOfTheSameSizeAndAShorterOne) {
+  int on = 1;
+  if (setsockopt(receiver_, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) != 0) {
+    GTEST_SKIP() << "the system does not give datagrams together";
+  }
+  Send({a_, b_, "c", a_, "longer" + a_, a_});
+  EXPECT_EQ(Receive(), a_ + b_ + "c");
+  EXPECT_EQ(Receive(), a_);
+  EXPECT_EQ(Receive(), "longer" + a_ + a_);
+}
+
+TEST_F(CutMessages, AreRefusedByASocketWithoutChecksums) {
+  int on = 1;
+  ASSERT_EQ(setsockopt(sender_, SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on)), 0);
+  Send({a_, b_, a_});
+  EXPECT_EQ(Receive(), a_);
+  EXPECT_EQ(Receive(), b_);
+  EXPECT_EQ(Receive(), a_);
 }
 
 #endif
