@@ -122,8 +122,9 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
   loop.Enter();
   Kernel& kernel = loop.kernel();
   std::unique_ptr<AcceptingHandle> accepting(new AcceptingHandle);
-  accepting->connection_function_ = std::move(connection_function);
-  accepting->socket_function_ = std::move(socket_function);
+  accepting->delivery_ = std::make_unique<AcceptingHandle::Delivery>();
+  accepting->delivery_->connection_function = std::move(connection_function);
+  accepting->delivery_->socket_function = std::move(socket_function);
   accepting->error_function_ = std::move(options.error_function);
   accepting->listening_function_ = std::move(options.listening_function);
   accepting->state_name_ = std::move(options.name);
@@ -271,12 +272,13 @@ void AcceptingHandle::OnReady(Readiness /*ready*/) {
               : 1;
   last_turn_ = loop.turn();
   accepted_all_ = false;
+  std::vector<Handle>& accepted = delivery_->accepted;
   for (int i = 0; i < accepts_next_; ++i) {
     Handle connection = kNoHandle;
     Error error = kernel.Accept(handle(), &connection);
     if (error.ok()) {
       in_episode_ = false;
-      accepted_.push_back(connection);
+      accepted.push_back(connection);
     } else if (error.code() == EAGAIN) {
       break;
     } else if (!IsOfOneConnection(error)) {
@@ -285,7 +287,10 @@ void AcceptingHandle::OnReady(Readiness /*ready*/) {
     }
     accepted_all_ = i + 1 == accepts_next_;
   }
-  if (!accepted_.empty() && accepted_ticket_ == kNoTicket) {
+  if (accepted.empty() || accepted_ticket_ != kNoTicket) return;
+  if (loop.MayCallBack()) [[likely]] {
+    Deliver();
+  } else {
     accepted_ticket_ = loop.Complete(&AcceptingHandle::RunAccepted, this);
   }
 }
@@ -327,42 +332,30 @@ void AcceptingHandle::RunAccepted(void* object) {
 
 void AcceptingHandle::Deliver() noexcept {
   EventLoop& loop = *this->loop();
-  WaitStateCollection& collection = loop.collection();
   bool ipv6 = local_address_.family() == Family::kIpv6;
-  // On the stack, as a function may destroy this handle.
-  std::vector<Handle> connections = std::move(accepted_);
-  accepted_.clear();
-  ConnectionFunction connection_function = std::move(connection_function_);
-  SocketFunction socket_function = std::move(socket_function_);
-  size_t i = 0;
-  for (; i != connections.size() && !closed_ && !closing_; ++i) {
-    std::unique_ptr<AsyncIoState> state;
-    if (connection_function) {
-      state = StateFactory::Make(
-          collection, connections[i], ipv6,
-          {.ipv6 = ipv6, .name = state_name_, .queue_output = queue_output_});
+  // The functions may destroy this handle, but not what they lie in.
+  std::unique_ptr<Delivery> delivery = std::move(delivery_);
+  bool exists = true;
+  for (Handle connection : delivery->accepted) {
+    if (!exists || closing_ || closed_) [[unlikely]] {
+      loop.kernel().Close(connection);
+    } else if (delivery->connection_function) {
+      auto state = StateFactory::MakeAccepted(loop, connection, ipv6,
+                                              queue_output_, state_name_);
+      loop.BeginCallback(*this);
+      delivery->connection_function(*this, std::move(state));
+      exists = loop.EndCallback();
     } else {
-      loop.kernel().Release(connections[i]);
+      loop.kernel().Release(connection);
+      loop.BeginCallback(*this);
+      delivery->socket_function(*this, connection);
+      exists = loop.EndCallback();
     }
-    loop.BeginCallback(*this);
-    if (state != nullptr) {
-      connection_function(*this, std::move(state));
-    } else {
-      socket_function(*this, connections[i]);
-    }
-    if (loop.EndCallback()) continue;
-    for (++i; i != connections.size(); ++i) {
-      loop.kernel().Close(connections[i]);
-    }
-    return;
   }
-  for (; i != connections.size(); ++i) loop.kernel().Close(connections[i]);
-  if (closed_) return;
-  connection_function_ = std::move(connection_function);
-  socket_function_ = std::move(socket_function);
-  // For its capacity.
-  connections.clear();
-  if (accepted_.empty()) accepted_ = std::move(connections);
+  if (exists && !closed_) [[likely]] {
+    delivery->accepted.clear();
+    delivery_ = std::move(delivery);
+  }
 }
 
 void AcceptingHandle::RunError(void* object) {
@@ -428,12 +421,14 @@ void AcceptingHandle::CloseNow() {
     }
   }
   if (std::exchange(resume_, kForever) != kForever) loop.CountDeadlines(-1);
-  for (Handle connection : accepted_) loop.kernel().Close(connection);
-  accepted_.clear();
   // Destroying these may run code of the user, which may destroy this handle:
   // nothing of it is touched after that.
-  ConnectionFunction connection_function = std::move(connection_function_);
-  SocketFunction socket_function = std::move(socket_function_);
+  std::unique_ptr<Delivery> delivery = std::move(delivery_);
+  if (delivery != nullptr) {
+    for (Handle connection : delivery->accepted) {
+      loop.kernel().Close(connection);
+    }
+  }
   auto error_function = std::move(error_function_);
   auto close_callback = std::move(close_callback_);
   auto listening_function = std::move(listening_function_);

@@ -132,8 +132,15 @@ class AcceptingHandle final : private Watcher {
   static void RunError(void* handle);
   static void RunClose(void* handle);
 
-  ConnectionFunction connection_function_;
-  SocketFunction socket_function_;
+  // Accepted connections, and where they go: one of the two functions.
+  struct Delivery {
+    ConnectionFunction connection_function;
+    SocketFunction socket_function;
+    std::vector<Handle> accepted;
+  };
+
+  // Null while it is under way.
+  std::unique_ptr<Delivery> delivery_;
   absl::AnyInvocable<void(AcceptingHandle&, Error)> error_function_;
   absl::AnyInvocable<void(WaitStateCollection&)> close_callback_;
   absl::AnyInvocable<void(AcceptingHandle&, const absl::Status&)>
@@ -157,8 +164,6 @@ class AcceptingHandle final : private Watcher {
   int accepts_next_ = 1;
   uint64_t last_turn_ = 0;
   bool accepted_all_ = false;
-  // Accepted, and not yet handed out.
-  std::vector<Handle> accepted_;
   Ticket accepted_ticket_ = kNoTicket;
   Ticket error_ticket_ = kNoTicket;
   Ticket close_ticket_ = kNoTicket;

@@ -25,21 +25,38 @@ EventLoop& StateFactory::Loop(WaitStateCollection& collection) {
   return *collection.loop_;
 }
 
+inline std::unique_ptr<AsyncIoState> StateFactory::Make(EventLoop& loop,
+                                                        Handle handle,
+                                                        bool socket_ipv6) {
+  std::unique_ptr<AsyncIoState> state(new AsyncIoState);
+  if (socket_ipv6) state->socket_ipv6_ = true;
+  loop.Enter();
+  loop.Add(*state, handle);
+  return state;
+}
+
 std::unique_ptr<AsyncIoState> StateFactory::Make(
     WaitStateCollection& collection, Handle handle, bool socket_ipv6,
     CreateAsyncIoStateOptions options) {
-  std::unique_ptr<AsyncIoState> state(new AsyncIoState);
+  std::unique_ptr<AsyncIoState> state =
+      Make(Loop(collection), handle, socket_ipv6);
   state->read_timeout_ = ToNanoseconds(options.read_timeout);
   state->write_timeout_ = ToNanoseconds(options.write_timeout);
   state->user_info_ = std::move(options.user_info);
   state->udp_ = options.udp;
   state->ipv6_ = options.ipv6;
-  state->socket_ipv6_ = socket_ipv6;
   state->queue_output_ = options.queue_output;
   if (!options.name.empty()) state->set_name(std::move(options.name));
-  EventLoop& loop = Loop(collection);
-  loop.Enter();
-  loop.Add(*state, handle);
+  return state;
+}
+
+std::unique_ptr<AsyncIoState> StateFactory::MakeAccepted(
+    EventLoop& loop, Handle handle, bool ipv6, bool queue_output,
+    const std::string& name) {
+  std::unique_ptr<AsyncIoState> state = Make(loop, handle, ipv6);
+  if (ipv6) state->ipv6_ = true;
+  if (queue_output) state->queue_output_ = true;
+  if (!name.empty()) state->set_name(name);
   return state;
 }
 
@@ -138,11 +155,26 @@ size_t AsyncIoState::Close(CloseOptions options) {
   // state: so they all go last, and nothing of the state is touched after them.
   IoCallback input_callback;
   if (!input_callback_runs_) input_callback = std::move(input_callback_);
+  if (extras_ != nullptr || output_first_ != nullptr) [[unlikely]] {
+    return CloseWithMore(loop, options);
+  }
+  CloseSocket(loop, options);
+  return BufferedDataLength();
+}
+
+// What is left of `Close` when there are writes, or the state has extras.
+size_t AsyncIoState::CloseWithMore(EventLoop& loop, CloseOptions options) {
   OutputOperation* operations = std::exchange(output_first_, nullptr);
   output_active_ = nullptr;
   output_last_ = nullptr;
   output_bytes_ = 0;
   output_length_ = 0;
+  for (OutputOperation* operation = operations; operation != nullptr;
+       operation = operation->next) {
+    if (operation->ticket != kNoTicket) {
+      loop.CancelCompletion(operation->ticket);
+    }
+  }
   IoCallback input_error_callback;
   IoCallback next_input_callback;
   IoCallback next_input_error_callback;
@@ -150,8 +182,6 @@ size_t AsyncIoState::Close(CloseOptions options) {
   std::vector<std::unique_ptr<Ending>> endings_to_apply;
   std::vector<std::unique_ptr<Ending>> endings;
   std::unique_ptr<ConnectRace> race;
-  void (*close_object)(const std::any& object) = nullptr;
-  std::any object;
   if (extras_ != nullptr) {
     if (extras_->connect_ticket != kNoTicket) {
       loop.CancelCompletion(extras_->connect_ticket);
@@ -169,33 +199,11 @@ size_t AsyncIoState::Close(CloseOptions options) {
     if (race != nullptr) race->Stop();
     endings_to_apply.swap(extras_->endings_to_apply);
     endings.swap(extras_->endings);
-    close_object = extras_->close_object;
-    object = extras_->object;
     if (extras_->batch != nullptr) {
       loop.GiveDatagramBatch(std::move(extras_->batch));
     }
   }
-  for (OutputOperation* operation = operations; operation != nullptr;
-       operation = operation->next) {
-    if (operation->ticket != kNoTicket) {
-      loop.CancelCompletion(operation->ticket);
-    }
-  }
-
-  Handle handle = this->handle();
-  loop.Remove(*this);
-  if (handle != kNoHandle) {
-    if (options.keep_alive) {
-      loop.kernel().Release(handle);
-    } else if (close_object != nullptr) {
-      // Its own code closes the socket, which is to be as it was; and the
-      // kernel must forget it, for its number comes back.
-      loop.kernel().Release(handle);
-      close_object(object);
-    } else {
-      loop.kernel().Close(handle);
-    }
-  }
+  CloseSocket(loop, options);
   size_t left = BufferedDataLength();
   while (operations != nullptr) {
     OutputOperation* next = operations->next;
@@ -208,6 +216,22 @@ size_t AsyncIoState::Close(CloseOptions options) {
     operations = next;
   }
   return left;
+}
+
+void AsyncIoState::CloseSocket(EventLoop& loop, CloseOptions options) {
+  Handle handle = this->handle();
+  loop.Remove(*this);
+  if (handle == kNoHandle) return;
+  if (options.keep_alive) {
+    loop.kernel().Release(handle);
+  } else if (extras_ != nullptr && extras_->close_object != nullptr) {
+    // Its own code closes the socket, which is to be as it was; and the kernel
+    // must forget it, for its number comes back.
+    loop.kernel().Release(handle);
+    extras_->close_object(extras_->object);
+  } else {
+    loop.kernel().Close(handle);
+  }
 }
 
 void AsyncIoState::TellClose(OperationObserver& observer) const {
@@ -327,29 +351,38 @@ absl::Duration AsyncIoState::write_timeout() const {
 }
 
 absl::Status AsyncIoState::set_read_timeout(absl::Duration timeout) {
-  absl::Status status = CheckTimeout("set_read_timeout", timeout);
-  if (status.ok()) read_timeout_ = ToNanoseconds(timeout);
-  return status;
+  if (timeout < absl::ZeroDuration()) [[unlikely]] {
+    return CheckTimeout("set_read_timeout", timeout);
+  }
+  read_timeout_ = ToNanoseconds(timeout);
+  return absl::OkStatus();
 }
 
 absl::Status AsyncIoState::set_write_timeout(absl::Duration timeout) {
-  absl::Status status = CheckTimeout("set_write_timeout", timeout);
-  if (status.ok()) write_timeout_ = ToNanoseconds(timeout);
-  return status;
+  if (timeout < absl::ZeroDuration()) [[unlikely]] {
+    return CheckTimeout("set_write_timeout", timeout);
+  }
+  write_timeout_ = ToNanoseconds(timeout);
+  return absl::OkStatus();
 }
 
-absl::Status AsyncIoState::CheckMaxRead(const char* call,
-                                        size_t max_read) const {
-  if (max_read >= 1 && max_read <= kMaxReadMax) return absl::OkStatus();
+absl::Status AsyncIoState::TakeMaxRead(const char* call, size_t max_read) {
+  if (max_read < 1 || max_read > kMaxReadMax) [[unlikely]] {
+    return RefuseMaxRead(call, max_read);
+  }
+  max_read_ = static_cast<uint32_t>(max_read);
+  return absl::OkStatus();
+}
+
+absl::Status AsyncIoState::RefuseMaxRead(const char* call,
+                                         size_t max_read) const {
   return absl::InvalidArgumentError(absl::StrCat(Refusal(call), "max_read is ",
                                                  max_read, "; it must be 1 to ",
                                                  kMaxReadMax));
 }
 
 absl::Status AsyncIoState::set_max_read(size_t max_read) {
-  absl::Status status = CheckMaxRead("set_max_read", max_read);
-  if (status.ok()) max_read_ = static_cast<uint32_t>(max_read);
-  return status;
+  return TakeMaxRead("set_max_read", max_read);
 }
 
 std::optional<SocketAddress> AsyncIoState::address() const {

@@ -190,8 +190,9 @@ class AsyncIoState final : private Watcher {
   // most `max_read` bytes are read. The timeout is an idle timeout: it starts
   // anew whenever the callback has returned. Bytes left by an earlier operation
   // are offered at once. Lisp: `async-io-state-read-with-checking`.
-  [[nodiscard]] absl::Status ReadWithChecking(
-      IoCallback callback, ReadWithCheckingOptions options = {});
+  [[nodiscard]] absl::Status ReadWithChecking(IoCallback callback);
+  [[nodiscard]] absl::Status ReadWithChecking(IoCallback callback,
+                                              ReadWithCheckingOptions options);
 
   // Drops the first `n` bytes of the input buffer and returns how many are
   // left. Only in the callback of `ReadWithChecking`, or in an abort callback
@@ -411,7 +412,8 @@ class AsyncIoState final : private Watcher {
   absl::Status CheckStart(const char* call, const IoCallback& callback,
                           const Timeout& timeout) const;
   absl::Status CheckTimeout(const char* call, absl::Duration timeout) const;
-  absl::Status CheckMaxRead(const char* call, size_t max_read) const;
+  absl::Status TakeMaxRead(const char* call, size_t max_read);
+  absl::Status RefuseMaxRead(const char* call, size_t max_read) const;
   absl::Status CheckRange(const char* call, size_t start, size_t end,
                           size_t size, bool may_be_empty) const;
 
@@ -427,8 +429,10 @@ class AsyncIoState final : private Watcher {
   void StartInput(InputKind kind, IoCallback& callback,
                   std::optional<IoCallback>* error_callback,
                   const Timeout& timeout, UserInfo& user_info);
+  inline void BeginInput(EventLoop& loop, InputKind kind);
   void InputIsOver(OperationObserver::End end, IoStatus status, size_t count);
   void WaitForReadable();
+  inline void WaitForInputToCheck();
   void ServeReady(EventLoop& loop, Readiness ready);
   bool Input(EventLoop& loop);
   inline bool InputToOwnBuffer(EventLoop& loop);
@@ -512,6 +516,8 @@ class AsyncIoState final : private Watcher {
   void AfterCallback();
   void ApplyEndings();
   void TellClose(OperationObserver& observer) const;
+  size_t CloseWithMore(EventLoop& loop, CloseOptions options);
+  inline void CloseSocket(EventLoop& loop, CloseOptions options);
 
   // Aborts and their like.
   bool Busy(Direction direction) const;

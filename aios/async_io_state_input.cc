@@ -78,7 +78,6 @@ void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
   loop.Enter();
   if (timeout.has_value()) read_timeout_ = ToNanoseconds(*timeout);
   if (user_info.has_value()) user_info_ = *std::move(user_info);
-  input_kind_ = kind;
   bool has_error_callback =
       error_callback != nullptr && error_callback->has_value();
   if (input_callback_runs_) [[unlikely]] {
@@ -93,6 +92,12 @@ void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
       Extras().input_error_callback = *std::move(*error_callback);
     }
   }
+  BeginInput(loop, kind);
+}
+
+// Its callbacks and options are in place.
+inline void AsyncIoState::BeginInput(EventLoop& loop, InputKind kind) {
+  input_kind_ = kind;
   input_done_ = 0;
   input_ended_ = false;
   input_truncated_ = false;
@@ -155,26 +160,44 @@ absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
   return absl::OkStatus();
 }
 
+absl::Status AsyncIoState::ReadWithChecking(IoCallback callback) {
+  if (!MayStart(callback) || input_kind_ != InputKind::kNone ||
+      udp_ != Udp::kNo || input_callback_runs_) [[unlikely]] {
+    return ReadWithChecking(std::move(callback), {});
+  }
+  EventLoop& loop = *this->loop();
+  loop.Enter();
+  input_callback_ = std::move(callback);
+  BeginInput(loop, InputKind::kReadWithChecking);
+  WaitForInputToCheck();
+  return absl::OkStatus();
+}
+
 absl::Status AsyncIoState::ReadWithChecking(IoCallback callback,
                                             ReadWithCheckingOptions options) {
   constexpr InputKind kKind = InputKind::kReadWithChecking;
   absl::Status status = CheckInput(kKind, callback, options.timeout);
   if (status.ok() && options.max_read.has_value()) {
-    status = CheckMaxRead(InputName(kKind), *options.max_read);
+    status = TakeMaxRead(InputName(kKind), *options.max_read);
   }
   if (!status.ok()) return status;
-  if (options.max_read.has_value()) {
-    max_read_ = static_cast<uint32_t>(*options.max_read);
-  }
   StartInput(kKind, callback, &options.error_callback, options.timeout,
              options.user_info);
-  if (input_buffer_ != nullptr) input_buffer_->old_length = 0;
-  if (BufferedDataLength() != 0) {
-    CompleteInput(IoStatus::kOk);
-  } else {
-    WaitForReadable();
-  }
+  WaitForInputToCheck();
   return status;
+}
+
+// A `ReadWithChecking` was started: its callback is called at once when there
+// is something to look at already.
+inline void AsyncIoState::WaitForInputToCheck() {
+  if (input_buffer_ != nullptr) {
+    input_buffer_->old_length = 0;
+    if (input_buffer_->size() != 0) {
+      CompleteInput(IoStatus::kOk);
+      return;
+    }
+  }
+  WaitForReadable();
 }
 
 absl::Status AsyncIoState::WaitForInput(IoCallback callback,
@@ -532,9 +555,10 @@ void AsyncIoState::CallBackLast() {
   bool checking = input_kind_ == InputKind::kReadWithChecking;
   InputIsOver(OperationObserver::End::kCallback, result.status, result.count);
   IoCallback callback = std::move(input_callback_);
-  if (checking || (extras_ != nullptr && extras_->input_error_callback))
-      [[unlikely]] {
+  if (extras_ != nullptr && extras_->input_error_callback) [[unlikely]] {
     CallBackLastInDetail(callback, result, checking);
+  } else if (checking) {
+    InvokeWithBuffer(callback, {}, result);
   } else {
     Invoke(callback, {}, result);
   }
@@ -542,11 +566,8 @@ void AsyncIoState::CallBackLast() {
 
 void AsyncIoState::CallBackLastInDetail(IoCallback& callback,
                                         const IoResult& result, bool checking) {
-  IoCallback error_callback;
-  if (extras_ != nullptr) {
-    error_callback = std::move(extras_->input_error_callback);
-  }
-  if (error_callback && result.status == IoStatus::kError) {
+  IoCallback error_callback = std::move(extras_->input_error_callback);
+  if (result.status == IoStatus::kError) {
     std::swap(callback, error_callback);
   }
   if (checking) {

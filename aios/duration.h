@@ -11,6 +11,8 @@ namespace aios {
 // Rounded up, so that nothing ends early; an infinite duration, and one beyond
 // 292 years, is `kForever`. `duration` must not be negative.
 inline Nanoseconds ToNanoseconds(absl::Duration duration) {
+  // Most are; the conversion would divide them.
+  if (duration == absl::InfiniteDuration()) return kForever;
   Nanoseconds nanoseconds = absl::ToInt64Nanoseconds(duration);
   if (nanoseconds == kForever) return kForever;
   return absl::Nanoseconds(nanoseconds) < duration ? nanoseconds + 1

@@ -83,6 +83,13 @@ struct StateFactory {
   static std::unique_ptr<AsyncIoState> Make(WaitStateCollection& collection,
                                             Handle handle, bool socket_ipv6,
                                             CreateAsyncIoStateOptions options);
+  static inline std::unique_ptr<AsyncIoState> Make(EventLoop& loop,
+                                                   Handle handle,
+                                                   bool socket_ipv6);
+  static std::unique_ptr<AsyncIoState> MakeAccepted(EventLoop& loop,
+                                                    Handle handle, bool ipv6,
+                                                    bool queue_output,
+                                                    const std::string& name);
   static StateExtras& Extras(AsyncIoState& state) { return state.Extras(); }
   static EventLoop& Loop(WaitStateCollection& collection);
 

@@ -143,8 +143,10 @@ class StreamServer : public Server {
   // Closes the connection.
   void Remove(AsyncIoState& state) {
     uint32_t position = ConnectionOf(state).position;
-    std::swap(connections_[position], connections_.back());
-    ConnectionOf(*connections_[position]).position = position;
+    if (position != connections_.size() - 1) {
+      std::swap(connections_[position], connections_.back());
+      ConnectionOf(*connections_[position]).position = position;
+    }
     connections_.pop_back();
   }
 
@@ -154,7 +156,7 @@ class StreamServer : public Server {
     Check(state->set_read_timeout(timeout_));
     Check(state->set_write_timeout(timeout_));
     Check(state->set_max_read(kReadMax));
-    state->set_user_info(
+    state->user_info().emplace<Connection>(
         Connection{.position = static_cast<uint32_t>(connections_.size())});
     connections_.push_back(std::move(state));
     Serve(*connections_.back());
