@@ -134,7 +134,7 @@ LIMITS = {
     "round_trip": 1085,
     "round_trip_of_16": 830,
     "datagram": 2400,
-    "life": 4500,
+    "life": 3130,
 }
 
 if __name__ == "__main__":
