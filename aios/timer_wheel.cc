@@ -20,12 +20,6 @@ void TimerWheel::Schedule(TimerEntry& entry, Nanoseconds expiry) {
   levels_ |= uint64_t{1} << level;
 }
 
-void TimerWheel::Unlink(TimerEntry& entry) {
-  *entry.link = entry.next;
-  if (entry.next != nullptr) entry.next->link = entry.link;
-  entry.link = nullptr;
-}
-
 void TimerWheel::MarkEmpty(size_t position) {
   slots_[position].expiry_min = kForever;
   size_t level = position / kSlots;
@@ -33,16 +27,11 @@ void TimerWheel::MarkEmpty(size_t position) {
   if (occupied_[level] == 0) levels_ &= ~(uint64_t{1} << level);
 }
 
-void TimerWheel::Cancel(TimerEntry& entry) {
-  TimerEntry** link = entry.link;
-  Unlink(entry);
-  if (*link != nullptr) return;
-  // The last of its list; if `link` lies among the slots, it was the only one.
-  auto address = reinterpret_cast<uintptr_t>(link);
-  auto begin = reinterpret_cast<uintptr_t>(slots_.data());
-  if (address >= begin && address < begin + sizeof(slots_)) {
-    MarkEmpty((address - begin) / sizeof(Slot));
-  }
+void TimerWheel::CancelledLast(TimerEntry** link) {
+  // If `link` lies among the slots, the list had no other.
+  auto offset = reinterpret_cast<uintptr_t>(link) -
+                reinterpret_cast<uintptr_t>(slots_.data());
+  if (offset < sizeof(slots_)) MarkEmpty(offset / sizeof(Slot));
 }
 
 TimerEntry* TimerWheel::Advance(Nanoseconds now) {

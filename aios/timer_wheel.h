@@ -34,7 +34,17 @@ class TimerWheel {
   // An expiry that has passed is due at the next `Advance`.
   void Schedule(TimerEntry& entry, Nanoseconds expiry);
 
-  void Cancel(TimerEntry& entry);
+  void Cancel(TimerEntry& entry) {
+    TimerEntry** link = entry.link;
+    TimerEntry* next = entry.next;
+    entry.link = nullptr;
+    *link = next;
+    if (next != nullptr) [[likely]] {
+      next->link = link;
+    } else {
+      CancelledLast(link);
+    }
+  }
 
   // A moment before which nothing is due: exact as long as nothing was
   // cancelled, otherwise perhaps too early. `kForever` when the wheel is empty.
@@ -64,7 +74,8 @@ class TimerWheel {
   };
 
   void MarkEmpty(size_t position);
-  static void Unlink(TimerEntry& entry);
+  // The last entry of the list that `link` belongs to was taken off.
+  void CancelledLast(TimerEntry** link);
 
   // Level after level, `kSlots` each.
   std::array<Slot, kLevels* kSlots> slots_ = {};

@@ -361,6 +361,7 @@ class Comparison:
         done = subprocess.run(
             [path_of(program), "--benchmark_format=json",
              f"--benchmark_repetitions={self.options.rounds}",
+             "--benchmark_enable_random_interleaving=true",
              f"--benchmark_min_time={0.2 * self.options.scale}"] + arguments,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
         for run in json.loads(done.stdout)["benchmarks"]:
