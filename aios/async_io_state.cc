@@ -494,7 +494,7 @@ void AsyncIoState::Invoke(IoCallback& callback, std::span<IoCallback> unused,
   // What they captured may own this state.
   callback = nullptr;
   for (IoCallback& one : unused) one = nullptr;
-  if (loop.EndCallback()) AfterCallback();
+  if (loop.EndCallback()) AfterCallback(loop);
 }
 
 // The same for one that may look at the input buffer and discard, when there is
@@ -513,7 +513,7 @@ void AsyncIoState::InvokeWithBuffer(IoCallback& callback,
   }
   callback = nullptr;
   for (IoCallback& one : unused) one = nullptr;
-  if (loop.EndCallback()) AfterCallback();
+  if (loop.EndCallback()) AfterCallback(loop);
 }
 
 void AsyncIoState::ApplyEndings() {

@@ -41,6 +41,7 @@
 #include "absl/time/time.h"
 #include "aios/address.h"
 #include "aios/host_spec.h"
+#include "aios/input_buffer.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
 #include "aios/operation_observer.h"
@@ -150,7 +151,6 @@ struct CreateAsyncIoStateOptions {
 };
 
 class ConnectRace;
-class InputBuffer;
 class SendLookup;
 class TargetLookup;
 struct Ending;
@@ -199,7 +199,14 @@ class AsyncIoState final : private Watcher {
   // that interrupted one (FailedPrecondition elsewhere). More than there are:
   // InvalidArgument, nothing is dropped.
   // Lisp: `async-io-state-discard`.
-  absl::StatusOr<size_t> Discard(size_t n);
+  absl::StatusOr<size_t> Discard(size_t n) {
+    size_t there = BufferedDataLength();
+    if (!may_discard_ || n > there) [[unlikely]] {
+      return RefuseDrop("Discard", n);
+    }
+    if (n != 0) input_buffer_->Consume(n);
+    return there - n;
+  }
 
   // Ends the `ReadWithChecking` whose callback is running, which is not called
   // again, after dropping the first `n` bytes; returns how many are left. A new
@@ -225,7 +232,9 @@ class AsyncIoState final : private Watcher {
 
   // Bytes that were read from the socket and not yet handed over.
   // Lisp: `async-io-state-buffered-data-length`.
-  size_t BufferedDataLength() const;
+  size_t BufferedDataLength() const {
+    return input_buffer_ != nullptr ? input_buffer_->size() : 0;
+  }
 
   // Moves as many of them as fit into `buffer[start, end)` and returns how
   // many. FailedPrecondition while an operation is in progress. Works after
@@ -485,6 +494,8 @@ class AsyncIoState final : private Watcher {
   void TakeOptions(OutputOperation& operation, WriteOptions& options);
   inline void ActivateOutput();
   void SetWriteDeadline(EventLoop& loop);
+  inline void SendLater(EventLoop& loop);
+  void Flush(EventLoop& loop);
   void Output();
   void OutputPart(Transfer transfer);
   void OutputStream();
@@ -513,7 +524,9 @@ class AsyncIoState final : private Watcher {
               const IoResult& result) noexcept;
   void InvokeWithBuffer(IoCallback& callback, std::span<IoCallback> unused,
                         const IoResult& result) noexcept;
-  void AfterCallback();
+  inline bool HasOutputToSend() const;
+  inline void ApplyEndingsOfCallback();
+  inline void AfterCallback(EventLoop& loop);
   void ApplyEndings();
   void TellClose(OperationObserver& observer) const;
   size_t CloseWithMore(EventLoop& loop, CloseOptions options);

@@ -298,7 +298,10 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
   }
   loop.EndCallbackOfOpen();
   ContinueChecking(loop);
-  AfterCallback();
+  ApplyEndingsOfCallback();
+  // At once: what a server answers is still in the cache, and the next
+  // connection writes its answer to the same memory.
+  if (HasOutputToSend()) Flush(loop);
 }
 
 // In its own callback, which has just returned, it was finished, closed or
@@ -323,7 +326,7 @@ void AsyncIoState::EndChecking(EventLoop& loop) {
   error_callback = nullptr;
   if (!loop.EndCallback()) return;
   ReleaseInputBuffer();
-  AfterCallback();
+  AfterCallback(loop);
 }
 
 // ---- Reading. What returns a bool says whether the operation has ended now:
@@ -600,10 +603,6 @@ size_t AsyncIoState::TakeBuffered(std::span<char> buffer) {
   return count;
 }
 
-size_t AsyncIoState::BufferedDataLength() const {
-  return input_buffer_ != nullptr ? input_buffer_->size() : 0;
-}
-
 size_t AsyncIoState::old_length() const {
   return input_buffer_ != nullptr ? input_buffer_->old_length : 0;
 }
@@ -639,15 +638,6 @@ absl::StatusOr<size_t> AsyncIoState::RefuseDrop(const char* call,
   return absl::InvalidArgumentError(
       absl::StrCat(Refusal(call), n, " bytes were to be dropped, ",
                    BufferedDataLength(), " are there"));
-}
-
-absl::StatusOr<size_t> AsyncIoState::Discard(size_t n) {
-  size_t there = BufferedDataLength();
-  if (!may_discard_ || n > there) [[unlikely]] {
-    return RefuseDrop("Discard", n);
-  }
-  if (n != 0) input_buffer_->Consume(n);
-  return there - n;
 }
 
 absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {

@@ -49,8 +49,9 @@ const char* AsyncIoState::OutputName(OutputKind kind) {
 inline absl::Status AsyncIoState::StartStreamOutput(OutputKind kind,
                                                     std::string_view data,
                                                     IoCallback& callback) {
-  if (!MayStart(callback) || output_first_ != nullptr || output_broken_ ||
-      udp_ != Udp::kNo || data.empty()) [[unlikely]] {
+  if ((closed_ | connecting_ | unconnected_ | output_broken_) || !callback ||
+      output_first_ != nullptr || udp_ != Udp::kNo || data.empty())
+      [[unlikely]] {
     return StartWithoutOptions(kind, data, nullptr, callback);
   }
   EventLoop& loop = *this->loop();
@@ -67,10 +68,9 @@ absl::Status AsyncIoState::StartWithoutOptions(OutputKind kind,
   return StartOutput(kind, data, target, callback, options);
 }
 
-inline OutputOperation& AsyncIoState::NewOutput(EventLoop& loop,
-                                                OutputKind kind,
-                                                std::string_view data,
-                                                IoCallback& callback) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline OutputOperation& AsyncIoState::NewOutput(
+    EventLoop& loop, OutputKind kind, std::string_view data,
+    IoCallback& callback) {
   OutputOperation& operation = *loop.output_operations().Take();
   operation.next = nullptr;
   operation.state = this;
@@ -85,7 +85,7 @@ inline OutputOperation& AsyncIoState::NewOutput(EventLoop& loop,
 }
 
 // The turn of `output_active_` has come.
-inline void AsyncIoState::ActivateOutput() {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ActivateOutput() {
   write_status_ = IoStatus::kOk;
   write_error_ = 0;
   if (output_active_->timeout == OutputOperation::kNotGiven) {
@@ -106,8 +106,8 @@ void AsyncIoState::SetWriteDeadline(EventLoop& loop) {
 }
 
 // `operation` has nothing before it.
-inline void AsyncIoState::AddFirstOutput(EventLoop& loop,
-                                         OutputOperation& operation) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::AddFirstOutput(
+    EventLoop& loop, OutputOperation& operation) {
   output_first_ = &operation;
   output_last_ = &operation;
   output_bytes_ = operation.size;
@@ -122,7 +122,12 @@ inline void AsyncIoState::AddFirstOutput(EventLoop& loop,
   if (!loop.in_call()) [[unlikely]] {
     SetWriteDeadline(loop);
   }
-  loop.FlushLater(*this);
+  SendLater(loop);
+}
+
+// Calls `Flush` soon: after the callback of this state, if one is running.
+inline void AsyncIoState::SendLater(EventLoop& loop) {
+  if (!loop.InCallbackOf(*this)) loop.FlushLater(*this);
 }
 
 absl::Status AsyncIoState::WriteBuffer(std::string_view data,
@@ -335,7 +340,7 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
     ActivateOutput();
     if (!loop.in_call()) SetWriteDeadline(loop);
   }
-  if (!output_blocked_) loop.FlushLater(*this);
+  if (!output_blocked_) SendLater(loop);
   return status;
 }
 
@@ -375,12 +380,14 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::CallBackOutput(
   operation.callback.reset();
   operation.error_callback.reset();
   loop.output_operations().Give(&operation);
-  if (loop.EndCallback()) AfterCallback();
+  if (loop.EndCallback()) AfterCallback(loop);
 }
 
 void AsyncIoState::OnFlush() {
-  if (output_active_ == nullptr || output_blocked_) return;
-  EventLoop& loop = *this->loop();
+  if (HasOutputToSend()) Flush(*loop());
+}
+
+void AsyncIoState::Flush(EventLoop& loop) {
   OutputOperation& operation = *output_active_;
   // Most flushes are one write, and the kernel takes it all.
   if (operation.next != nullptr || operation.done != 0 ||

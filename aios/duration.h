@@ -26,7 +26,8 @@ inline absl::Duration FromNanoseconds(Nanoseconds nanoseconds) {
 
 // The deadline of something that may take `timeout` from `now` on.
 inline Nanoseconds DeadlineAfter(Nanoseconds now, Nanoseconds timeout) {
-  return timeout > kForever - now ? kForever : now + timeout;
+  Nanoseconds deadline;
+  return __builtin_add_overflow(now, timeout, &deadline) ? kForever : deadline;
 }
 
 }  // namespace aios

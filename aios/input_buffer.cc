@@ -28,8 +28,15 @@ size_t InputBuffer::MakeRoom(size_t wanted) {
   return std::min(wanted, capacity_ - end_);
 }
 
-InputBufferPool::~InputBufferPool() {
-  while (kept_count_ != 0) Take();
+std::unique_ptr<InputBuffer> InputBufferPool::TakeOther() {
+  if (others_.empty()) return std::make_unique<InputBuffer>();
+  std::unique_ptr<InputBuffer> buffer = std::move(others_.back());
+  others_.pop_back();
+  return buffer;
+}
+
+void InputBufferPool::GiveOther(std::unique_ptr<InputBuffer> buffer) {
+  if (others_.size() + 1 < kKeptMax) others_.push_back(std::move(buffer));
 }
 
 }  // namespace aios

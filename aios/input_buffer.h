@@ -3,12 +3,12 @@
 #ifndef AIOS_INPUT_BUFFER_H_
 #define AIOS_INPUT_BUFFER_H_
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace aios {
 
@@ -65,34 +65,35 @@ class InputBufferPool {
   // buffer: more are needed only where bytes are left for the next callback.
   static constexpr size_t kKeptMax = 32;
 
-  InputBufferPool() = default;
-  ~InputBufferPool();
-  InputBufferPool(const InputBufferPool&) = delete;
-  InputBufferPool& operator=(const InputBufferPool&) = delete;
-
   std::unique_ptr<InputBuffer> Take() {
-    if (kept_count_ == 0) [[unlikely]] {
-      return std::make_unique<InputBuffer>();
+    if (next_ == nullptr) [[unlikely]] {
+      return TakeOther();
     }
-    return std::unique_ptr<InputBuffer>(kept_[--kept_count_]);
+    return std::move(next_);
   }
 
+  // `buffer` is empty.
   void Give(std::unique_ptr<InputBuffer> buffer) {
     // Buffers that had to grow are let go: a burst must not hold memory for
     // ever.
-    if (kept_count_ >= kKeptMax || buffer->capacity_ != InputBuffer::kCapacity)
-        [[unlikely]] {
+    if (buffer->capacity_ != InputBuffer::kCapacity) [[unlikely]] {
       return;
     }
-    buffer->begin_ = 0;
-    buffer->end_ = 0;
     buffer->old_length = 0;
-    kept_[kept_count_++] = buffer.release();
+    if (next_ != nullptr) [[unlikely]] {
+      GiveOther(std::move(buffer));
+      return;
+    }
+    next_ = std::move(buffer);
   }
 
  private:
-  std::array<InputBuffer*, kKeptMax> kept_;
-  size_t kept_count_ = 0;
+  std::unique_ptr<InputBuffer> TakeOther();
+  void GiveOther(std::unique_ptr<InputBuffer> buffer);
+
+  // Mostly there is this one, which all connections use in turn.
+  std::unique_ptr<InputBuffer> next_;
+  std::vector<std::unique_ptr<InputBuffer>> others_;
 };
 
 }  // namespace aios

@@ -12,7 +12,7 @@
 namespace aios {
 
 inline bool AsyncIoState::MayStart(const IoCallback& callback) const {
-  return !closed_ && !connecting_ && !unconnected_ && callback;
+  return !(closed_ | connecting_ | unconnected_) && callback;
 }
 
 inline void AsyncIoState::UpdateInterest(EventLoop& loop) {
@@ -24,8 +24,8 @@ inline void AsyncIoState::UpdateInterest(EventLoop& loop) {
 
 inline void AsyncIoState::SetDeadline(EventLoop& loop, DueDeadline which,
                                       Nanoseconds timeout) {
-  Nanoseconds deadline =
-      timeout == kForever ? kForever : DeadlineAfter(loop.Now(), timeout);
+  // No timeout gives no deadline: the time is greater than zero.
+  Nanoseconds deadline = DeadlineAfter(loop.Now(), timeout);
   if (deadline == kForever) {
     ClearDeadline(loop, which);
     return;
@@ -56,11 +56,21 @@ inline OutputOperation* AsyncIoState::PopOutput() {
   return operation;
 }
 
-inline void AsyncIoState::AfterCallback() {
+inline bool AsyncIoState::HasOutputToSend() const {
+  return output_active_ != nullptr && !output_blocked_;
+}
+
+inline void AsyncIoState::ApplyEndingsOfCallback() {
   if (extras_ != nullptr && !extras_->endings_to_apply.empty() && !closed_)
       [[unlikely]] {
     ApplyEndings();
   }
+}
+
+// What the callback has started is neither sent nor ended before it returns.
+inline void AsyncIoState::AfterCallback(EventLoop& loop) {
+  ApplyEndingsOfCallback();
+  if (HasOutputToSend()) loop.FlushLater(*this);
 }
 
 }  // namespace aios

@@ -181,6 +181,7 @@ class EchoServer : public StreamServer {
           if (state.output_queue_length() != 0) {
             // Whatever it is, it is there again when the answer is written.
             ConnectionOf(state).paused = true;
+            ++paused_;
             if (input.ok()) Check(state.Finish());
           } else if (input.ok()) {
             size_t size = frame_ > 0 ? frame_ : input.data.size();
@@ -205,8 +206,9 @@ class EchoServer : public StreamServer {
           GiveBuffer(buffer);
           if (!output.ok()) {
             Remove(state);
-          } else if (state.output_queue_length() == 0 &&
+          } else if (paused_ != 0 && state.output_queue_length() == 0 &&
                      std::exchange(ConnectionOf(state).paused, false)) {
+            --paused_;
             Serve(state);
           }
         }));
@@ -250,6 +252,8 @@ class EchoServer : public StreamServer {
   }
 
   const size_t frame_;
+  // How many connections are paused, or were when they ended.
+  size_t paused_ = 0;
   // As many connections as one turn serves find their buffers here; those of a
   // larger crowd, or of peers that take their answers slowly, are given back.
   static constexpr size_t kBuffersKeptMax = 256;

@@ -337,6 +337,46 @@ TEST_P(CountsTest, ReadyConnectionsShareTheWait) {
   EXPECT_EQ(made.total_failures(), 0);
 }
 
+// Notes receives and sends, in their order.
+class TransferRecorder final : public KernelDecorator {
+ public:
+  using KernelDecorator::KernelDecorator;
+
+  std::string TakeTransfers() { return std::exchange(transfers_, ""); }
+
+ protected:
+  void After(KernelCall call, Handle, Error) override {
+    if (call == KernelCall::kReceive) transfers_ += "receive ";
+    if (call == KernelCall::kSend) transfers_ += "send ";
+  }
+
+ private:
+  std::string transfers_;
+};
+
+// What is answered while it is read shares memory with the next answer, which
+// is still in the cache then.
+TEST_P(CountsTest, AnswersLeaveBeforeTheNextConnectionIsRead) {
+  TransferRecorder recorder(kernel_);
+  auto collection = MakeWaitStateCollection(recorder);
+  ASSERT_TRUE(collection.ok()) << collection.status();
+  std::vector<TcpPair> pairs;
+  std::vector<std::unique_ptr<Connection>> connections;
+  for (int i = 0; i < 2; ++i) {
+    pairs.push_back(world_->RawSocketPair(Family::kIpv4));
+    auto state = CreateAsyncIoState(**collection, pairs.back().handle);
+    ASSERT_TRUE(state.ok()) << state.status();
+    connections.push_back(
+        std::make_unique<Connection>(*std::move(state), Reads::kCheckingOn));
+    ASSERT_TRUE(pairs.back().peer->Send(std::string(kMessage, 'm')).ok());
+  }
+  while (connections[0]->messages() + connections[1]->messages() < 2) {
+    (*collection)->Wait(absl::Seconds(10));
+    (*collection)->Call();
+  }
+  EXPECT_EQ(recorder.TakeTransfers(), "receive send receive send ");
+}
+
 TEST_P(CountsTest, AWholeConnectionTakesTenCalls) {
   for (Reads reads : {Reads::kBuffer, Reads::kMessages, Reads::kCheckingOn}) {
     SCOPED_TRACE(testing::PrintToString(reads));
