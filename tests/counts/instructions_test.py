@@ -131,8 +131,8 @@ class Instructions(unittest.TestCase):
 
 
 LIMITS = {
-    "round_trip": 1085,
-    "round_trip_of_16": 830,
+    "round_trip": 965,
+    "round_trip_of_16": 735,
     "datagram": 2400,
     "life": 3130,
 }
