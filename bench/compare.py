@@ -17,8 +17,8 @@ checks every byte. What is measured, each in a pass of its own:
 Servers and load generator are pinned to one processor each, as far as there are two. To count,
 both run on the same one, so that the counts are the same every time: what the load sends in one
 go is there when the server wakes up, if the system permits real-time scheduling (for root it
-does). Counts are exact; times mean something on a quiet machine only, as far as the twin of the
-floor, which is the same program once more, agrees with the floor.
+does). Counts are exact; times mean something on a quiet machine only, or with --urgent, as far as
+the twin of the floor, which is the same program once more, agrees with the floor.
 """
 
 # The interpreter is the system's, because matplotlib, which draws the chart, is a package of it.
@@ -278,8 +278,8 @@ class Comparison:
         server, port = self.start_server(scenario, contestant, timeout)
         beside = int(scenario.beside * self.options.scale)
         with server, self.start_load(scenario, port, f"--idle={beside}") as load:
-            server.schedule(self.options.server_cpu)
-            load.schedule(self.options.load_cpu)
+            server.schedule(self.options.server_cpu, urgent=self.options.urgent)
+            load.schedule(self.options.load_cpu, urgent=self.options.urgent)
             load.read("ready")
             load.ask(f"run {max(requests // 10, self.warm_up(scenario))}")
             before = server.processor_times()
@@ -466,6 +466,9 @@ def parse_options(arguments):
                         help="where servers run, or none; default: %(default)s")
     parser.add_argument("--load_cpu", type=processor, default=processors[-1],
                         help="where the load runs, or none; default: %(default)s")
+    parser.add_argument("--urgent", action="store_true",
+                        help="time with real-time priority, as far as the system permits: other "
+                        "programs spoil less then, but have to wait")
     parser.add_argument("--without_timeout", action=argparse.BooleanOptionalAction, default=True,
                         help="time the other libraries without idle timeout, too")
     parser.add_argument("--no_instructions", action="store_true",

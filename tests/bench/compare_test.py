@@ -61,6 +61,21 @@ class Compare(unittest.TestCase):
         # What they do is the same; what wakes them when is the machine's.
         self.assertAlmostEqual(counts[0], counts[1], delta=counts[0] / 5)
 
+    def test_urgent_programs_are_timed_as_well(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "results.json")
+            done = compare("--measure=times", "--urgent", "--rounds=2", "--scale=0.01",
+                           "--contestants=epoll,aios", "--scenarios=ping_pong_1_64,churn",
+                           f"--json={path}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(path, encoding="utf-8") as file:
+                found = json.load(file)["results"]
+        for scenario in ("ping_pong_1_64", "churn"):
+            for contestant in ("epoll", "aios"):
+                times = found[scenario][contestant]["cpu_us"]
+                self.assertEqual(len(times), 2)
+                self.assertGreater(min(times), 0)
+
     def test_bad_options_are_refused(self):
         for argument in ("--rounds=0", "--scale=0", "--scenarios=none", "--contestants=none",
                          "--measure=none", "--what", "--page=none.md"):
