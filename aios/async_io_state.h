@@ -314,7 +314,9 @@ class AsyncIoState final : private Watcher {
   // Shuts the socket down in `direction`. Returns true when that is done, false
   // when an operation has to be aborted first (`abort`): its callbacks are not
   // called, and the result arrives by the callback. Without `abort` an
-  // operation in progress ends by itself. From then on input ends with `kEof`:
+  // operation in progress ends by itself; writes that have been started are
+  // tried once more before, so that what the system has room for is sent, and
+  // what it has none for fails with EPIPE. From then on input ends with `kEof`:
   // on TCP after the bytes that have arrived, on UDP at once. Errors: what the
   // kernel says; of a UDP socket without a peer, ENOTCONN, and it is shut down
   // all the same. Lisp: `async-io-state-shutdown`.
@@ -497,6 +499,7 @@ class AsyncIoState final : private Watcher {
   inline void SendLater(EventLoop& loop);
   void Flush(EventLoop& loop);
   void Output();
+  void OutputAllThatFits();
   void OutputPart(Transfer transfer);
   void OutputStream();
   void OutputDatagrams();
@@ -549,6 +552,7 @@ class AsyncIoState final : private Watcher {
   void CompleteConnect(IoStatus status, Error error = Error());
   // `handle` is connected, or else `error` says why there is none.
   void RaceIsOver(Handle handle, Family family, Error error);
+  std::string DescribeConnect(Error error) const;
   void DropSocket();
   static void RunConnect(void* state);
 

@@ -53,6 +53,8 @@ absl::Status AsyncIoState::AbortAndClose(AbortAndCloseOptions options) {
 }
 
 Error AsyncIoState::ShutSocketDown(Direction direction) {
+  // What was written before the end belongs to the stream.
+  if (Includes(direction, Direction::kOutput)) OutputAllThatFits();
   Error error = loop()->kernel().Shutdown(handle(), direction);
   // Linux says so to a datagram socket without a peer, and shuts it down.
   bool done = error.ok() || error.code() == ENOTCONN;

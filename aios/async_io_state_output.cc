@@ -449,6 +449,16 @@ void AsyncIoState::Output() {
   if (output_active_ != nullptr) SetWriteDeadline(*loop());
 }
 
+// Until the kernel takes no more; one short count does not prove that.
+void AsyncIoState::OutputAllThatFits() {
+  while (output_active_ != nullptr) {
+    const OutputOperation* operation = output_active_;
+    size_t done = operation->done;
+    Output();
+    if (output_active_ == operation && operation->done == done) return;
+  }
+}
+
 void AsyncIoState::OutputStream() {
   EventLoop& loop = *this->loop();
   size_t room = loop.limits().bytes_per_turn_max;

@@ -95,6 +95,7 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
                            Nanoseconds timeout, IoCallback callback,
                            Error error) {
   state.Extras().connect_callback = std::move(callback);
+  state.extras_->connect_target = target;
   state.connecting_ = true;
   if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
     observer->OnStart(state.extras_.get(), &state, "ConnectTcp");
@@ -183,12 +184,8 @@ void AsyncIoState::FinishConnect() {
 void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
   EventLoop& loop = *this->loop();
   if (extras_->connect_ticket != kNoTicket) return;
-  if (extras_->race != nullptr) {
-    if (status != IoStatus::kOk) {
-      extras_->connect_detail = extras_->race->Describe();
-    }
-    extras_->race->Stop();
-  }
+  if (status != IoStatus::kOk) extras_->connect_detail = DescribeConnect(error);
+  if (extras_->race != nullptr) extras_->race->Stop();
   ClearDeadline(loop, kWriteDeadline);
   extras_->connect_result.status = status;
   extras_->connect_result.error = error;
@@ -202,6 +199,15 @@ void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
     DropSocket();
   }
   extras_->connect_ticket = loop.Complete(&AsyncIoState::RunConnect, this);
+}
+
+// Why there is no connection; `error` is none when there was no answer in time.
+std::string AsyncIoState::DescribeConnect(Error error) const {
+  if (extras_->race != nullptr) return extras_->race->Describe();
+  const SocketAddress& target = extras_->connect_target;
+  return absl::StrCat("no connection to ", target.ip().ToString(), ", port ",
+                      target.port(), ": ",
+                      error.ok() ? "no answer yet" : error.Message());
 }
 
 void AsyncIoState::DropSocket() {

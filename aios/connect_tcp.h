@@ -44,8 +44,8 @@ struct ConnectTcpOptions {
 // after the other, 250 ms apart or as soon as one has failed, until one is
 // connected (RFC 8305, "Happy Eyeballs"); the others are closed. The timeout
 // counts the lookup and all attempts. When none is connected the error is that
-// of the last attempt, or of the lookup when there was none, and
-// `IoResult::detail` names every address and what was wrong with it.
+// of the last attempt, or of the lookup when there was none. `IoResult::detail`
+// names every address that was tried, and what was wrong with it.
 //
 // Errors of the call: InvalidArgument for a malformed host, service or option,
 // NotFound for a service that does not exist, ResourceExhausted when too many

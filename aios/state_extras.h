@@ -66,6 +66,7 @@ struct StateExtras {
 
   // While connecting. The ticket is set when the outcome is known.
   IoCallback connect_callback;
+  SocketAddress connect_target;  // unless it connects to a name
   // Null unless it connects to a name.
   std::unique_ptr<ConnectRace> race;
   std::string connect_detail;

@@ -710,6 +710,53 @@ TEST_P(AbortCloseTest, ShutdownOfOutputEndsThePeersStreamOnly) {
   EXPECT_EQ(input.last().data, "more");
 }
 
+// A last answer and the end of the stream, in one go.
+TEST_P(AbortCloseTest, WritesStartedBeforeAShutdownOfOutputAreSent) {
+  for (bool in_callback : {false, true}) {
+    SCOPED_TRACE(in_callback);
+    Channel channel = MakeChannel({.queue_output = true});
+    Recorder first(*this, "first");
+    Recorder second(*this, "second");
+    auto answer = [&](AsyncIoState& state) {
+      ASSERT_OK(state.WriteBuffer("good", first.Callback()));
+      ASSERT_OK(state.WriteBuffer("bye", second.Callback()));
+      absl::StatusOr<bool> done = state.Shutdown(Direction::kOutput);
+      ASSERT_OK(done);
+      EXPECT_TRUE(*done);
+      EXPECT_FALSE(first.called()) << "not within the call";
+    };
+    if (in_callback) {
+      ASSERT_OK(channel.state->ReadWithChecking(
+          [&](AsyncIoState& state, const IoResult& result) {
+            ASSERT_OK(state.Finish(result.count));
+            answer(state);
+          }));
+      channel.peer->Send("request");
+    } else {
+      answer(*channel.state);
+    }
+    ASSERT_TRUE(RunUntil(second));
+    EXPECT_EQ(first.last().status, IoStatus::kOk);
+    EXPECT_EQ(second.last().status, IoStatus::kOk);
+    PeerRead read = ReadFromPeer(*channel.peer);
+    EXPECT_TRUE(read.end);
+    EXPECT_EQ(read.bytes, "goodbye");
+  }
+}
+
+TEST_P(AbortCloseTest, ShutdownOfOutputFailsWhatTheSystemHasNoRoomFor) {
+  Channel channel = MakeChannel();
+  Recorder write(*this, "write");
+  ASSERT_OK(channel.state->WriteBuffer(EndlessData(), write.Callback()));
+  ASSERT_OK(channel.state->Shutdown(Direction::kOutput));
+  ASSERT_TRUE(RunUntil(write));
+  EXPECT_EQ(write.last().status, IoStatus::kError);
+  EXPECT_EQ(write.last().error, Error(EPIPE));
+  PeerRead read = ReadFromPeer(*channel.peer);
+  EXPECT_TRUE(read.end);
+  EXPECT_EQ(read.bytes.size(), write.last().count);
+}
+
 TEST_P(AbortCloseTest, ShutdownOfInputWithoutAbortLetsTheReadEndByItself) {
   Channel channel = MakeChannel();
   char byte;

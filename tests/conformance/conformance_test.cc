@@ -92,6 +92,7 @@ IoCallback Recorder::Make(std::string callback, Action action) {
     call.interrupted = result.interrupted;
     call.error = result.error;
     call.count = result.count;
+    call.detail.assign(result.detail.data(), result.detail.size());
     call.data.assign(result.data.data(), result.data.size());
     call.data_begin = result.data.data();
     if (result.sender != nullptr) call.sender = *result.sender;

@@ -83,6 +83,7 @@ struct Call {
   bool interrupted = false;
   Error error;
   size_t count = 0;
+  std::string detail;
   std::string data;
   const char* data_begin = nullptr;
   std::optional<SocketAddress> sender;

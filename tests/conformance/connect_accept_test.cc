@@ -160,14 +160,18 @@ TEST_P(ConnectAcceptTest, ConnectTakesHostsAndServicesInEveryLiteralForm) {
 TEST_P(ConnectAcceptTest, Line33_RefusedConnectGivesOneCallbackWithTheError) {
   for (Family family : Families()) {
     Recorder connect(*this, "connect");
+    SocketAddress target = world().RefusingAddress(SocketType::kStream, family);
     absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
-        Connect(world().RefusingAddress(SocketType::kStream, family),
-                connect.Callback(), {.name = "unlucky"});
+        Connect(target, connect.Callback(), {.name = "unlucky"});
     ASSERT_OK(state);
     EXPECT_FALSE(connect.called()) << "even when it is refused at once";
     ASSERT_TRUE(RunUntil(connect));
     EXPECT_EQ(connect.last().status, IoStatus::kError);
     EXPECT_EQ(connect.last().error, Error(ECONNREFUSED));
+    EXPECT_EQ(
+        connect.last().detail,
+        absl::StrCat("no connection to ", target.ip().ToString(), ", port ",
+                     target.port(), ": connection refused (ECONNREFUSED)"));
     EXPECT_FALSE((*state)->connecting());
     EXPECT_EQ((*state)->handle(), kNoHandle);
     EXPECT_FALSE((*state)->closed()) << "that is left to its owner";
@@ -200,6 +204,9 @@ TEST_P(ConnectAcceptTest, Line33_ConnectTimesOut) {
     ASSERT_TRUE(RunUntil(connect));
     EXPECT_EQ(connect.last().status, IoStatus::kTimeout);
     EXPECT_TRUE(connect.last().error.ok());
+    EXPECT_EQ(connect.last().detail,
+              absl::StrCat("no connection to ", silent.ip().ToString(),
+                           ", port ", silent.port(), ": no answer yet"));
     EXPECT_GE(Since(start), absl::Milliseconds(10));
     EXPECT_EQ((*state)->handle(), kNoHandle);
     EXPECT_EQ((*state)->read_status(), IoStatus::kTimeout);
