@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
@@ -91,6 +95,15 @@ Error ListenWithin(Kernel& kernel, Nanoseconds timeout,
 
 }  // namespace
 
+struct AcceptingHandle::Delivery {
+  std::vector<Handle> accepted;
+  // Either connections go to this one,
+  ConnectionFunction connection_function;
+  StateAttributes attributes;
+  // or to this one.
+  SocketFunction socket_function;
+};
+
 struct AcceptFactory {
   static absl::StatusOr<std::unique_ptr<AcceptingHandle>> Make(
       WaitStateCollection& collection, const Service& service,
@@ -118,19 +131,26 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
   if (options.init_timeout < absl::ZeroDuration()) {
     return refuse(absl::InvalidArgumentError("init_timeout is negative"));
   }
+  if (options.read_timeout < absl::ZeroDuration() ||
+      options.write_timeout < absl::ZeroDuration()) {
+    return refuse(absl::InvalidArgumentError(
+        "a timeout is negative; give a length or absl::InfiniteDuration()"));
+  }
   EventLoop& loop = StateFactory::Loop(collection);
   loop.Enter();
   Kernel& kernel = loop.kernel();
   std::unique_ptr<AcceptingHandle> accepting(new AcceptingHandle);
-  accepting->delivery_ = std::make_unique<AcceptingHandle::Delivery>();
-  accepting->delivery_->connection_function = std::move(connection_function);
-  accepting->delivery_->socket_function = std::move(socket_function);
+  AcceptingHandle::Delivery& delivery = *accepting->delivery_;
+  delivery.connection_function = std::move(connection_function);
+  delivery.attributes = {.name = std::move(options.name),
+                         .read_timeout = ToNanoseconds(options.read_timeout),
+                         .write_timeout = ToNanoseconds(options.write_timeout),
+                         .queue_output = options.queue_output};
+  delivery.socket_function = std::move(socket_function);
   accepting->error_function_ = std::move(options.error_function);
   accepting->listening_function_ = std::move(options.listening_function);
-  accepting->state_name_ = std::move(options.name);
   accepting->handle_name_ = options.handle_name;
   accepting->user_info_ = std::move(options.user_info);
-  accepting->queue_output_ = options.queue_output;
 
   Family family = FamilyFor(loop, options.ipv6, options.address);
   if (accepting->listening_function_ && options.address.has_value() &&
@@ -161,6 +181,7 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
     kernel.Close(handle);
     return refuse(error.ToStatus("the listening socket has no address"));
   }
+  delivery.attributes.ipv6 = address->value().family() == Family::kIpv6;
   loop.Add(*accepting, handle);
   if (options.init_function) options.init_function(handle);
   loop.Want(*accepting, kReadable);
@@ -184,6 +205,8 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptTcpConnections(
   return AcceptFactory::Make(collection, service, nullptr, std::move(function),
                              std::move(options));
 }
+
+AcceptingHandle::AcceptingHandle() : delivery_(new Delivery) {}
 
 AcceptingHandle::~AcceptingHandle() { CloseNow(); }
 
@@ -227,6 +250,7 @@ void AcceptingHandle::ListenOn(const LookupResult& result,
     }
     status = error.ToStatus(what);
     if (!error.ok()) continue;
+    delivery_->attributes.ipv6 = address.family() == Family::kIpv6;
     loop.Attach(*this, handle);
     if (options.init_function) {
       loop.BeginCallback(*this);
@@ -260,6 +284,39 @@ void AcceptingHandle::TellListening(const absl::Status& status) noexcept {
 }
 
 // ---- Accepting.
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AcceptingHandle::Deliver() noexcept {
+  EventLoop& loop = *this->loop();
+  // The functions may destroy this handle, but not what they lie in.
+  std::unique_ptr<Delivery> delivery = std::move(delivery_);
+  bool exists = true;
+  for (Handle connection : delivery->accepted) {
+    if (!exists || closing_ || closed_) [[unlikely]] {
+      loop.kernel().Close(connection);
+    } else if (delivery->connection_function) {
+      auto state =
+          StateFactory::MakeAccepted(loop, connection, delivery->attributes);
+      loop.BeginCallback(*this);
+      delivery->connection_function(*this, std::move(state));
+      exists = loop.EndCallback();
+    } else {
+      loop.kernel().Release(connection);
+      loop.BeginCallback(*this);
+      delivery->socket_function(*this, connection);
+      exists = loop.EndCallback();
+    }
+  }
+  if (exists && !closed_) [[likely]] {
+    delivery->accepted.clear();
+    delivery_ = std::move(delivery);
+  }
+}
+
+void AcceptingHandle::RunAccepted(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.accepted_ticket_ = kNoTicket;
+  self.Deliver();
+}
 
 void AcceptingHandle::OnReady(Readiness /*ready*/) {
   EventLoop& loop = *this->loop();
@@ -322,40 +379,6 @@ void AcceptingHandle::OnDue(uint8_t /*which*/) {
   resume_ = kForever;
   loop()->CountDeadlines(-1);
   if (!closing_) loop()->Want(*this, kReadable);
-}
-
-void AcceptingHandle::RunAccepted(void* object) {
-  auto& self = *static_cast<AcceptingHandle*>(object);
-  self.accepted_ticket_ = kNoTicket;
-  self.Deliver();
-}
-
-void AcceptingHandle::Deliver() noexcept {
-  EventLoop& loop = *this->loop();
-  bool ipv6 = local_address_.family() == Family::kIpv6;
-  // The functions may destroy this handle, but not what they lie in.
-  std::unique_ptr<Delivery> delivery = std::move(delivery_);
-  bool exists = true;
-  for (Handle connection : delivery->accepted) {
-    if (!exists || closing_ || closed_) [[unlikely]] {
-      loop.kernel().Close(connection);
-    } else if (delivery->connection_function) {
-      auto state = StateFactory::MakeAccepted(loop, connection, ipv6,
-                                              queue_output_, state_name_);
-      loop.BeginCallback(*this);
-      delivery->connection_function(*this, std::move(state));
-      exists = loop.EndCallback();
-    } else {
-      loop.kernel().Release(connection);
-      loop.BeginCallback(*this);
-      delivery->socket_function(*this, connection);
-      exists = loop.EndCallback();
-    }
-  }
-  if (exists && !closed_) [[likely]] {
-    delivery->accepted.clear();
-    delivery_ = std::move(delivery);
-  }
 }
 
 void AcceptingHandle::RunError(void* object) {

@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -62,7 +61,10 @@ struct AcceptTcpOptions {
   Ipv6 ipv6 = Ipv6::kAny;
   // Lets several listeners share the port: one for each thread's collection.
   bool reuseport = false;
-  // Attributes of the states that are made.
+  // Attributes of the states that are made. A negative timeout is
+  // InvalidArgument.
+  absl::Duration read_timeout = absl::InfiniteDuration();
+  absl::Duration write_timeout = absl::InfiniteDuration();
   std::string name = {};
   bool queue_output = false;
   // Attributes of the handle.
@@ -109,7 +111,10 @@ class AcceptingHandle final : private Watcher {
  private:
   friend struct AcceptFactory;
 
-  AcceptingHandle() = default;
+  // Accepted connections, and what becomes of them.
+  struct Delivery;
+
+  AcceptingHandle();
 
   void OnReady(Readiness ready) override;
   void OnWatchFailed(Error error) override;
@@ -125,19 +130,12 @@ class AcceptingHandle final : private Watcher {
   void TellListening(const absl::Status& status) noexcept;
   void Pause(Error error);
   void CloseNow();
-  void Deliver() noexcept;
+  inline void Deliver() noexcept;
   void TellError() noexcept;
   void FinishClose() noexcept;
   static void RunAccepted(void* handle);
   static void RunError(void* handle);
   static void RunClose(void* handle);
-
-  // Accepted connections, and where they go: one of the two functions.
-  struct Delivery {
-    ConnectionFunction connection_function;
-    SocketFunction socket_function;
-    std::vector<Handle> accepted;
-  };
 
   // Null while it is under way.
   std::unique_ptr<Delivery> delivery_;
@@ -147,11 +145,9 @@ class AcceptingHandle final : private Watcher {
       listening_function_;
   // While the address is being looked up.
   std::unique_ptr<Lookup> lookup_;
-  std::string state_name_;
   std::string handle_name_;
   std::any user_info_;
   SocketAddress local_address_;
-  bool queue_output_ = false;
   bool closing_ = false;
   bool closed_ = false;
   // Accepting has failed and that was told; until the next success.
@@ -171,8 +167,8 @@ class AcceptingHandle final : private Watcher {
 };
 
 // Listens on `service` (0: a free port that the system picks) and calls
-// `function` for each connection. States start without timeouts. Errors:
-// InvalidArgument for malformed arguments, NotFound for a service that does not
+// `function` for each connection. Errors: InvalidArgument for malformed
+// arguments, NotFound for a service that does not
 // exist, FailedPrecondition for a name that is not known when there is no
 // `listening_function`, what the kernel says otherwise, such as a port that
 // stayed in use for `init_timeout`. A call that fails destroys the functions it

@@ -51,12 +51,15 @@ std::unique_ptr<AsyncIoState> StateFactory::Make(
 }
 
 std::unique_ptr<AsyncIoState> StateFactory::MakeAccepted(
-    EventLoop& loop, Handle handle, bool ipv6, bool queue_output,
-    const std::string& name) {
-  std::unique_ptr<AsyncIoState> state = Make(loop, handle, ipv6);
-  if (ipv6) state->ipv6_ = true;
-  if (queue_output) state->queue_output_ = true;
-  if (!name.empty()) state->set_name(name);
+    EventLoop& loop, Handle handle, const StateAttributes& attributes) {
+  std::unique_ptr<AsyncIoState> state = Make(loop, handle, attributes.ipv6);
+  state->read_timeout_ = attributes.read_timeout;
+  state->write_timeout_ = attributes.write_timeout;
+  if (attributes.ipv6) state->ipv6_ = true;
+  if (attributes.queue_output) state->queue_output_ = true;
+  if (!attributes.name.empty()) [[unlikely]] {
+    state->Extras().name = attributes.name;
+  }
   return state;
 }
 
@@ -121,7 +124,12 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoState(
       collection, SocketStreamObject{.handle = handle}, std::move(options));
 }
 
-AsyncIoState::~AsyncIoState() { Close(); }
+AsyncIoState::~AsyncIoState() {
+  if (closed_) return;
+  CloseButCallback({});
+  // While the state is there: what the callback captured may look at it.
+  input_callback_ = nullptr;
+}
 
 void AsyncIoState::operator delete(AsyncIoState* state,
                                    std::destroying_delete_t) {
@@ -138,6 +146,15 @@ void AsyncIoState::operator delete(AsyncIoState* state,
 
 size_t AsyncIoState::Close(CloseOptions options) {
   if (closed_) return 0;
+  // Destroying a callback may run code of the user, which may destroy this
+  // state: so they all go last, and nothing of the state is touched after them.
+  IoCallback input_callback;
+  if (!input_callback_runs_) input_callback = std::move(input_callback_);
+  return CloseButCallback(options);
+}
+
+// All of `Close`, except that `input_callback_` stays.
+size_t AsyncIoState::CloseButCallback(CloseOptions options) {
   EventLoop& loop = *this->loop();
   loop.Enter();
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
@@ -150,11 +167,6 @@ size_t AsyncIoState::Close(CloseOptions options) {
   if (input_ticket_ != kNoTicket) loop.CancelCompletion(input_ticket_);
   input_ticket_ = kNoTicket;
   input_kind_ = InputKind::kNone;
-
-  // Destroying a callback may run code of the user, which may destroy this
-  // state: so they all go last, and nothing of the state is touched after them.
-  IoCallback input_callback;
-  if (!input_callback_runs_) input_callback = std::move(input_callback_);
   if (extras_ != nullptr || output_first_ != nullptr) [[unlikely]] {
     return CloseWithMore(loop, options);
   }
@@ -328,6 +340,8 @@ std::any AsyncIoState::object() const {
 WaitStateCollection* AsyncIoState::collection() const {
   return closed_ ? nullptr : &loop()->collection();
 }
+
+StateExtras::~StateExtras() = default;
 
 StateExtras& AsyncIoState::Extras() {
   if (extras_ == nullptr) extras_ = std::make_unique<StateExtras>();

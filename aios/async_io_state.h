@@ -441,9 +441,13 @@ class AsyncIoState final : private Watcher {
                   std::optional<IoCallback>* error_callback,
                   const Timeout& timeout, UserInfo& user_info);
   inline void BeginInput(EventLoop& loop, InputKind kind);
-  void InputIsOver(OperationObserver::End end, IoStatus status, size_t count);
-  void WaitForReadable();
-  inline void WaitForInputToCheck();
+  inline void InputIsOver(OperationObserver::End end, IoStatus status,
+                          size_t count);
+  inline void WaitForReadable(EventLoop& loop);
+  absl::Status StartCheckingWithoutOptions(IoCallback& callback);
+  absl::Status StartChecking(IoCallback& callback,
+                             ReadWithCheckingOptions& options);
+  inline void WaitForInputToCheck(EventLoop& loop);
   void ServeReady(EventLoop& loop, Readiness ready);
   bool Input(EventLoop& loop);
   inline bool InputToOwnBuffer(EventLoop& loop);
@@ -532,6 +536,7 @@ class AsyncIoState final : private Watcher {
   inline void AfterCallback(EventLoop& loop);
   void ApplyEndings();
   void TellClose(OperationObserver& observer) const;
+  size_t CloseButCallback(CloseOptions options);
   size_t CloseWithMore(EventLoop& loop, CloseOptions options);
   inline void CloseSocket(EventLoop& loop, CloseOptions options);
 

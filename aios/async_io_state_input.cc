@@ -109,26 +109,14 @@ inline void AsyncIoState::BeginInput(EventLoop& loop, InputKind kind) {
   }
 }
 
-// The operation has ended: what follows is its last callback, or none.
-void AsyncIoState::InputIsOver(OperationObserver::End end, IoStatus status,
-                               size_t count) {
-  EventLoop& loop = *this->loop();
-  input_kind_ = InputKind::kNone;
-  ClearDeadline(loop, kReadDeadline);
-  UpdateInterest(loop);
-  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnEnd(this, end, status, count);
-  }
-}
-
-void AsyncIoState::WaitForReadable() {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::WaitForReadable(
+    EventLoop& loop) {
   if (input_broken_) [[unlikely]] {
     CompleteInput(BrokenInputStatus(), Error(read_error_));
     return;
   }
   // kqueue is silent about a stream without a peer, and the operation would
   // never end.
-  EventLoop& loop = *this->loop();
   if (extras_ != nullptr && extras_->was_unconnected) [[unlikely]] {
     if (Input(loop)) QueueInput(loop);
   }
@@ -156,25 +144,35 @@ absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
       return absl::OkStatus();
     }
   }
-  WaitForReadable();
+  WaitForReadable(*loop());
   return absl::OkStatus();
 }
 
 absl::Status AsyncIoState::ReadWithChecking(IoCallback callback) {
   if (!MayStart(callback) || input_kind_ != InputKind::kNone ||
       udp_ != Udp::kNo || input_callback_runs_) [[unlikely]] {
-    return ReadWithChecking(std::move(callback), {});
+    return StartCheckingWithoutOptions(callback);
   }
   EventLoop& loop = *this->loop();
   loop.Enter();
   input_callback_ = std::move(callback);
   BeginInput(loop, InputKind::kReadWithChecking);
-  WaitForInputToCheck();
+  WaitForInputToCheck(loop);
   return absl::OkStatus();
 }
 
 absl::Status AsyncIoState::ReadWithChecking(IoCallback callback,
                                             ReadWithCheckingOptions options) {
+  return StartChecking(callback, options);
+}
+
+absl::Status AsyncIoState::StartCheckingWithoutOptions(IoCallback& callback) {
+  ReadWithCheckingOptions options;
+  return StartChecking(callback, options);
+}
+
+absl::Status AsyncIoState::StartChecking(IoCallback& callback,
+                                         ReadWithCheckingOptions& options) {
   constexpr InputKind kKind = InputKind::kReadWithChecking;
   absl::Status status = CheckInput(kKind, callback, options.timeout);
   if (status.ok() && options.max_read.has_value()) {
@@ -183,13 +181,13 @@ absl::Status AsyncIoState::ReadWithChecking(IoCallback callback,
   if (!status.ok()) return status;
   StartInput(kKind, callback, &options.error_callback, options.timeout,
              options.user_info);
-  WaitForInputToCheck();
+  WaitForInputToCheck(*loop());
   return status;
 }
 
 // A `ReadWithChecking` was started: its callback is called at once when there
 // is something to look at already.
-inline void AsyncIoState::WaitForInputToCheck() {
+inline void AsyncIoState::WaitForInputToCheck(EventLoop& loop) {
   if (input_buffer_ != nullptr) {
     input_buffer_->old_length = 0;
     if (input_buffer_->size() != 0) {
@@ -197,7 +195,7 @@ inline void AsyncIoState::WaitForInputToCheck() {
       return;
     }
   }
-  WaitForReadable();
+  WaitForReadable(loop);
 }
 
 absl::Status AsyncIoState::WaitForInput(IoCallback callback,
@@ -209,7 +207,7 @@ absl::Status AsyncIoState::WaitForInput(IoCallback callback,
   if (BufferedDataLength() != 0 || HasBatch()) {
     CompleteInput(IoStatus::kOk);
   } else {
-    WaitForReadable();
+    WaitForReadable(*loop());
   }
   return status;
 }
@@ -246,7 +244,7 @@ absl::Status AsyncIoState::ReceiveMessage(std::span<char> buffer,
     TakeFromBatch(loop);
     CompleteInput(IoStatus::kOk);
   } else {
-    WaitForReadable();
+    WaitForReadable(loop);
   }
   return absl::OkStatus();
 }
@@ -271,7 +269,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
     }
   }
   if (input_broken_ || !EventLoop::Wants(*this, kReadable)) [[unlikely]] {
-    WaitForReadable();
+    WaitForReadable(loop);
   }
 }
 

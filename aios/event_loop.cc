@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "aios/check.h"
 #include "aios/name_service.h"
@@ -234,17 +235,19 @@ void EventLoop::ApplyInterest() {
   }
 }
 
-void EventLoop::Add(Watcher& watcher, Handle handle, bool internal) {
-  watcher.loop_ = this;
-  watcher.handle_ = handle;
-  watcher.internal_ = internal;
-  watcher.previous_ = last_;
-  (last_ != nullptr ? last_->next_ : first_) = &watcher;
-  last_ = &watcher;
-  if (!internal) ++size_;
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void EventLoop::ForgetReportsOf(
+    const Watcher& watcher) {
+  // Not empty only when the user drives the loop by hand and closes a state
+  // between `Wait` and `Call`.
+  for (size_t i = report_next_; i != report_end_; ++i) {
+    if (reports_[i].token == static_cast<const void*>(&watcher)) {
+      reports_[i].token = nullptr;
+    }
+  }
 }
 
-void EventLoop::Detach(Watcher& watcher) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void EventLoop::StopWatching(
+    Watcher& watcher) {
   if (watcher.interest_ticket_ != kNoTicket) {
     interest_queue_.Cancel(std::exchange(watcher.interest_ticket_, kNoTicket));
   }
@@ -262,8 +265,10 @@ void EventLoop::Detach(Watcher& watcher) {
   ForgetReportsOf(watcher);
 }
 
+void EventLoop::Detach(Watcher& watcher) { StopWatching(watcher); }
+
 void EventLoop::Remove(Watcher& watcher) {
-  Detach(watcher);
+  StopWatching(watcher);
   CancelTimer(watcher);
   for (DueDeadline& due : due_) {
     if (due.watcher == &watcher) due.watcher = nullptr;
@@ -289,16 +294,6 @@ void EventLoop::Remove(Watcher& watcher) {
 
 Watcher::~Watcher() {
   if (loop_ != nullptr && loop_->running_ == this) loop_->running_ = nullptr;
-}
-
-void EventLoop::ForgetReportsOf(const Watcher& watcher) {
-  // Not empty only when the user drives the loop by hand and closes a state
-  // between `Wait` and `Call`.
-  for (size_t i = report_next_; i != report_end_; ++i) {
-    if (reports_[i].token == static_cast<const void*>(&watcher)) {
-      reports_[i].token = nullptr;
-    }
-  }
 }
 
 void EventLoop::CloseAll() {

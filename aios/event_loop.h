@@ -85,7 +85,15 @@ class EventLoop {
 
   // Starts serving `watcher`, which has the socket `handle`. `internal`: it is
   // no state and no accepting-handle, and `size` does not count it.
-  void Add(Watcher& watcher, Handle handle, bool internal = false);
+  void Add(Watcher& watcher, Handle handle, bool internal = false) {
+    watcher.loop_ = this;
+    watcher.handle_ = handle;
+    watcher.internal_ = internal;
+    watcher.previous_ = last_;
+    (last_ != nullptr ? last_->next_ : first_) = &watcher;
+    last_ = &watcher;
+    if (!internal) ++size_;
+  }
 
   // Gives a watcher without one a socket.
   void Attach(Watcher& watcher, Handle handle) { watcher.handle_ = handle; }
@@ -258,7 +266,8 @@ class EventLoop {
   Nanoseconds NextDeadline() const {
     return deadlines_ == 0 ? kForever : timers_.NextExpiry();
   }
-  void ForgetReportsOf(const Watcher& watcher);
+  inline void StopWatching(Watcher& watcher);
+  inline void ForgetReportsOf(const Watcher& watcher);
 
   WaitStateCollection& collection_;
   Kernel& kernel_;

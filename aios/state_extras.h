@@ -42,6 +42,8 @@ struct Ending {
 };
 
 struct StateExtras {
+  ~StateExtras();
+
   std::string name;
 
   // The caller's stream had no peer when the state was made.
@@ -79,6 +81,15 @@ struct StateExtras {
   std::vector<std::unique_ptr<Ending>> endings;
 };
 
+// What the states of an accepting-handle have in common.
+struct StateAttributes {
+  std::string name;
+  Nanoseconds read_timeout = kForever;
+  Nanoseconds write_timeout = kForever;
+  bool ipv6 = false;
+  bool queue_output = false;
+};
+
 // Makes states for sockets that aios has made or examined.
 struct StateFactory {
   static std::unique_ptr<AsyncIoState> Make(WaitStateCollection& collection,
@@ -87,10 +98,8 @@ struct StateFactory {
   static inline std::unique_ptr<AsyncIoState> Make(EventLoop& loop,
                                                    Handle handle,
                                                    bool socket_ipv6);
-  static std::unique_ptr<AsyncIoState> MakeAccepted(EventLoop& loop,
-                                                    Handle handle, bool ipv6,
-                                                    bool queue_output,
-                                                    const std::string& name);
+  static std::unique_ptr<AsyncIoState> MakeAccepted(
+      EventLoop& loop, Handle handle, const StateAttributes& attributes);
   static StateExtras& Extras(AsyncIoState& state) { return state.Extras(); }
   static EventLoop& Loop(WaitStateCollection& collection);
 

@@ -47,6 +47,18 @@ inline void AsyncIoState::ClearDeadline(EventLoop& loop, DueDeadline which) {
   loop.CountDeadlines(-1);
 }
 
+// The operation has ended: what follows is its last callback, or none.
+inline void AsyncIoState::InputIsOver(OperationObserver::End end,
+                                      IoStatus status, size_t count) {
+  EventLoop& loop = *this->loop();
+  input_kind_ = InputKind::kNone;
+  ClearDeadline(loop, kReadDeadline);
+  UpdateInterest(loop);
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnEnd(this, end, status, count);
+  }
+}
+
 inline OutputOperation* AsyncIoState::PopOutput() {
   OutputOperation* operation = output_first_;
   output_first_ = operation->next;

@@ -521,7 +521,11 @@ void PosixKernel::Release(Handle handle) {
 }
 
 void PosixKernel::Close(Handle handle) {
-  TakeWasNonblocking(handle);
+  // Relaxed is enough: see `TakeWasNonblocking`.
+  if (was_nonblocking_count_.load(std::memory_order_relaxed) != 0)
+      [[unlikely]] {
+    TakeWasNonblocking(handle);
+  }
   // Never repeated after EINTR: Linux and the BSDs have closed the handle by
   // then, and it may already be another thread's.
   close(handle);

@@ -116,6 +116,8 @@ class StreamServer : public Server {
         {.address = address,
          .nodelay = true,
          .reuseport = share_port,
+         .read_timeout = timeout_,
+         .write_timeout = timeout_,
          .queue_output = queue_output_,
          .handle_name = "echo_server",
          .error_function = [](aios::AcceptingHandle&, aios::Error error) {
@@ -153,8 +155,6 @@ class StreamServer : public Server {
  private:
   void Add(std::unique_ptr<AsyncIoState> state) {
     ++totals_.connections;
-    Check(state->set_read_timeout(timeout_));
-    Check(state->set_write_timeout(timeout_));
     Check(state->set_max_read(kReadMax));
     state->user_info().emplace<Connection>(
         Connection{.position = static_cast<uint32_t>(connections_.size())});

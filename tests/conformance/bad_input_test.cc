@@ -274,6 +274,17 @@ TEST_P(BadInputTest, NegativeTimeoutsOfCreators) {
                       {.init_timeout = timeout, .handle_name = "hasty"}),
                   absl::StatusCode::kInvalidArgument,
                   {"AcceptTcpConnections", "hasty", "init_timeout"}));
+    for (bool input : {true, false}) {
+      AcceptTcpOptions options{.handle_name = "hasty"};
+      (input ? options.read_timeout : options.write_timeout) = timeout;
+      EXPECT_TRUE(
+          IsRefusal(AcceptTcpConnections(
+                        collection(), 0,
+                        [](AcceptingHandle&, std::unique_ptr<AsyncIoState>) {},
+                        std::move(options)),
+                    absl::StatusCode::kInvalidArgument,
+                    {"AcceptTcpConnections", "hasty", "timeout"}));
+    }
   }
   Recorder none(*this, "none");
   EXPECT_TRUE(IsRefusal(

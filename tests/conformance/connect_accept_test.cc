@@ -472,14 +472,19 @@ TEST_P(ConnectAcceptTest, ConnectionsAreHandedOutInTheOrderOfTheirArrival) {
 }
 
 TEST_P(ConnectAcceptTest, AttributesOfAcceptedStates) {
-  std::unique_ptr<AcceptingHandle> listener = Listen({.nodelay = true,
-                                                      .keepalive = true,
-                                                      .name = "accepted",
-                                                      .queue_output = true});
+  std::unique_ptr<AcceptingHandle> listener =
+      Listen({.nodelay = true,
+              .keepalive = true,
+              .read_timeout = absl::Milliseconds(3),
+              .write_timeout = absl::Seconds(42),
+              .name = "accepted",
+              .queue_output = true});
   std::unique_ptr<TcpPeer> peer = world().ConnectTo(listener->local_address());
   ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
   AsyncIoState& state = *accepted_[0];
   EXPECT_EQ(state.name(), "accepted");
+  EXPECT_EQ(state.read_timeout(), absl::Milliseconds(3));
+  EXPECT_EQ(state.write_timeout(), absl::Seconds(42));
   EXPECT_EQ(state.collection(), &collection());
   EXPECT_TRUE(Option(state.handle(), SocketOption::kNoDelay));
   EXPECT_TRUE(Option(state.handle(), SocketOption::kKeepAlive));
@@ -489,12 +494,18 @@ TEST_P(ConnectAcceptTest, AttributesOfAcceptedStates) {
   ASSERT_OK(state.WriteBuffer("a", a.Callback()));
   ASSERT_OK(state.WriteBuffer("b", b.Callback())) << "queue_output";
   ASSERT_TRUE(RunUntil(b));
+  Recorder silence(*this, "silence");
+  ASSERT_OK(state.ReadWithChecking(silence.Callback()));
+  ASSERT_TRUE(RunUntil(silence));
+  EXPECT_EQ(silence.last().status, IoStatus::kTimeout);
 
   std::unique_ptr<AcceptingHandle> plain = Listen();
   accepted_.clear();
   peer = world().ConnectTo(plain->local_address());
   ASSERT_TRUE(RunUntil([&] { return accepted_.size() == 1; }));
   EXPECT_EQ(accepted_[0]->name(), "");
+  EXPECT_EQ(accepted_[0]->read_timeout(), absl::InfiniteDuration());
+  EXPECT_EQ(accepted_[0]->write_timeout(), absl::InfiniteDuration());
   EXPECT_FALSE(Option(accepted_[0]->handle(), SocketOption::kNoDelay));
   EXPECT_FALSE(Option(accepted_[0]->handle(), SocketOption::kKeepAlive));
 }
