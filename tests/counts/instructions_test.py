@@ -134,7 +134,7 @@ LIMITS = {
     "round_trip": 965,
     "round_trip_of_16": 735,
     "datagram": 2400,
-    "life": 3130,
+    "life": 2795,
 }
 
 if __name__ == "__main__":
