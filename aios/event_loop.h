@@ -192,7 +192,11 @@ class EventLoop {
 
   // Brackets the callback of `watcher`, in which it may be removed and
   // destroyed: `EndCallback` returns false when it was destroyed.
-  void BeginCallback(Watcher& watcher) { running_ = &watcher; }
+  void BeginCallback(Watcher& watcher) {
+    AIOS_DCHECK(in_call_ && running_ == nullptr,
+                "callbacks run in a turn, one after the other");
+    running_ = &watcher;
+  }
   bool EndCallback() {
     Watcher* watcher = std::exchange(running_, nullptr);
     if (watcher == nullptr) return false;
