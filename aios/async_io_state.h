@@ -196,12 +196,12 @@ class AsyncIoState final : private Watcher {
 
   // Drops the first `n` bytes of the input buffer and returns how many are
   // left. Only in the callback of `ReadWithChecking`, or in an abort callback
-  // that interrupted one (FailedPrecondition elsewhere). More than there are:
-  // InvalidArgument, nothing is dropped.
+  // that interrupted one (FailedPrecondition elsewhere, and once the state is
+  // closed). More than there are: InvalidArgument, nothing is dropped.
   // Lisp: `async-io-state-discard`.
   absl::StatusOr<size_t> Discard(size_t n) {
     size_t there = BufferedDataLength();
-    if (!may_discard_ || n > there) [[unlikely]] {
+    if (!may_discard_ || closed_ || n > there) [[unlikely]] {
       return RefuseDrop("Discard", n);
     }
     if (n != 0) input_buffer_->Consume(n);

@@ -627,6 +627,7 @@ absl::StatusOr<size_t> AsyncIoState::GetBufferedData(
 
 absl::StatusOr<size_t> AsyncIoState::RefuseDrop(const char* call,
                                                 size_t n) const {
+  if (absl::Status status = CheckOpen(call); !status.ok()) return status;
   if (!may_discard_) {
     return absl::FailedPreconditionError(absl::StrCat(
         Refusal(call),
@@ -640,7 +641,7 @@ absl::StatusOr<size_t> AsyncIoState::RefuseDrop(const char* call,
 
 absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {
   size_t there = BufferedDataLength();
-  if (!may_discard_ || n > there) [[unlikely]] {
+  if (!may_discard_ || closed_ || n > there) [[unlikely]] {
     return RefuseDrop("Finish", n);
   }
   if (n != 0) input_buffer_->Consume(n);

@@ -401,6 +401,32 @@ TEST_P(ReadingTest, DiscardAndFinishAreRefusedElsewhere) {
   EXPECT_EQ(checking.last().data, "ft");
 }
 
+TEST_P(ReadingTest,
+       DiscardAndFinishAreRefusedOnceTheCallbackHasClosedTheState) {
+  Channel channel = MakeChannel({.name = "shut"});
+  Recorder read(*this, "checking", Recorder::kRepeating);
+  ASSERT_OK(channel.state->ReadWithChecking(
+      read.Callback([](AsyncIoState& state, const IoResult& result) {
+        size_t there = result.count;
+        EXPECT_EQ(state.Close(), there);
+        EXPECT_TRUE(IsRefusal(state.Discard(1),
+                              absl::StatusCode::kFailedPrecondition,
+                              {"shut", "Discard", "closed"}));
+        EXPECT_TRUE(IsRefusal(state.Finish(1),
+                              absl::StatusCode::kFailedPrecondition,
+                              {"shut", "Finish", "closed"}));
+        EXPECT_EQ(result.data, std::string("abc").substr(0, there));
+        std::string left(there, '.');
+        EXPECT_EQ(state.GetBufferedData(left).value(), there);
+        EXPECT_EQ(left, std::string("abc").substr(0, there));
+      })));
+  channel.peer->Send("abc");
+  ASSERT_TRUE(RunUntil(read));
+  RunFor();
+  EXPECT_EQ(read.calls().size(), 1u);
+  EXPECT_EQ(read.callbacks_alive(), 0);
+}
+
 TEST_P(ReadingTest, Line13_FinishPreservesTheRestForTheNextRead) {
   Channel channel = MakeChannel();
   Recorder first(*this, "first", Recorder::kRepeating);
