@@ -10,13 +10,16 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "aios/aios.h"
 #include "gtest/gtest.h"
+#include "sim/name_server.h"
 #include "sim/simulated_test.h"
 
 namespace aios::sim {
@@ -31,6 +34,7 @@ enum Call : size_t {
   kWriteBuffer,
   kSendMessage,
   kSendMessageToAddress,
+  kSendMessageToName,
   kDiscard,
   kFinish,
   kGetBufferedData,
@@ -44,8 +48,12 @@ enum Call : size_t {
   kDestroy,
   kAttributes,
   kConnectTcp,
+  kConnectTcpToName,
   kConnectUdp,
   kOpenUdp,
+  kLookUp,
+  kCancelLookup,
+  kDestroyLookup,
   kApply,
   kStopLoop,
   kLookAtCollection,
@@ -61,7 +69,12 @@ class Caller {
  public:
   Caller(Simulation& simulation, Host& host, IpAddress server, int budget)
       : simulation_(simulation),
-        collection_(MakeWaitStateCollection(host.kernel()).value()),
+        collection_(
+            MakeWaitStateCollection(
+                host.kernel(), {.resolver = {.servers = {{{server, 53}}},
+                                             .timeout = absl::Milliseconds(300),
+                                             .tries = 2}})
+                .value()),
         server_(server),
         budget_(budget) {}
 
@@ -112,6 +125,17 @@ class Caller {
 
   uint64_t Choose(uint64_t count) { return simulation_.Choose(count); }
 
+  template <typename Map>
+  typename Map::iterator RandomOf(Map& map) {
+    return std::next(map.begin(), static_cast<int64_t>(Choose(map.size())));
+  }
+
+  // One that exists, or not.
+  HostSpec Name() {
+    return absl::StrCat(Choose(4) == 0 ? "nobody" : "server", Choose(3),
+                        ".test");
+  }
+
   uint64_t Keep(std::unique_ptr<AsyncIoState> state) {
     uint64_t number = next_state_++;
     states_[number] = std::move(state);
@@ -153,8 +177,10 @@ class Caller {
 
   void Make(Call call) {
     switch (call) {
-      case kConnectTcp: {
-        auto made = ConnectTcp(*collection_, server_, 7, Counting(),
+      case kConnectTcp:
+      case kConnectTcpToName: {
+        HostSpec host = call == kConnectTcp ? HostSpec(server_) : Name();
+        auto made = ConnectTcp(*collection_, host, 7, Counting(),
                                {.read_timeout = absl::Seconds(2),
                                 .write_timeout = absl::Seconds(3),
                                 .connect_timeout = absl::Seconds(5),
@@ -174,6 +200,23 @@ class Caller {
         static_cast<void>(states_[number]->ReceiveMessage(buffer_, Counting()));
         return;
       }
+      case kLookUp: {
+        uint64_t number = next_operation_++;
+        auto made = LookUp(*collection_, Name(), 7,
+                           [this, number](const LookupResult&) {
+                             InCallback callback(*this);
+                             EXPECT_EQ(++ends_[number], 1);
+                             Meddle();
+                           });
+        if (made.ok()) lookups_[number] = *std::move(made);
+        return;
+      }
+      case kCancelLookup:
+        if (!lookups_.empty()) RandomOf(lookups_)->second->Cancel();
+        return;
+      case kDestroyLookup:
+        if (!lookups_.empty()) lookups_.erase(RandomOf(lookups_));
+        return;
       case kApply:
         EXPECT_TRUE(collection_
                         ->Apply([this] {
@@ -211,8 +254,7 @@ class Caller {
       }
     }
     if (found == states_.end() && !states_.empty()) {
-      found = std::next(states_.begin(),
-                        static_cast<int64_t>(Choose(states_.size())));
+      found = RandomOf(states_);
     }
     if (found == states_.end()) return;
     if (call == kDestroy) {
@@ -250,6 +292,9 @@ class Caller {
         break;
       case kSendMessageToAddress:
         ignore(state.SendMessageToAddress(server_, 9, data, Counting()));
+        break;
+      case kSendMessageToName:
+        ignore(state.SendMessageToAddress(Name(), 9, data, Counting()));
         break;
       case kDiscard:
         ignore(state.Discard(Choose(10)));
@@ -320,6 +365,7 @@ class Caller {
   AsyncIoState* current_ = nullptr;
   bool destroyed_ = false;
   std::map<uint64_t, std::unique_ptr<AsyncIoState>> states_;
+  std::map<uint64_t, std::unique_ptr<Lookup>> lookups_;
   std::unique_ptr<AcceptingHandle> listener_;
 };
 
@@ -334,6 +380,16 @@ SIMULATED_TEST_SEEDS(CallbacksCallEverythingTest, EveryOperationEndsOnce, 1,
                         .split = 300'000});
   Host& server_host = simulation.AddHost("server");
   Host& client_host = simulation.AddHost("client");
+  NameServer names(server_host);
+  for (int i = 0; i < 3; ++i) {
+    std::string name = absl::StrCat("server", i, ".test");
+    names.AddAddress(name, server_host.ipv4(), absl::Seconds(5 * i));
+    names.AddAddress(name, server_host.ipv6(), absl::Seconds(5 * i));
+  }
+  for (DnsFault fault : {DnsFault::kSilence, DnsFault::kTruncated,
+                         DnsFault::kServerFailure, DnsFault::kTcpReset}) {
+    names.AddRule({.fault = fault, .per_million = 100'000});
+  }
   Caller server(simulation, server_host, server_host.ipv4(), 400);
   Caller client(simulation, client_host, server_host.ipv4(), 400);
   server.Listen();
