@@ -97,6 +97,23 @@ Nanoseconds EventLoop::Turn() {
   return PrepareWait();
 }
 
+inline void EventLoop::ServeReports() {
+  while (report_next_ != report_end_) {
+    const Report& report = reports_[report_next_++];
+    auto* watcher = static_cast<Watcher*>(report.token);
+    if (watcher == nullptr) [[unlikely]] {
+      continue;
+    }
+    Readiness wanted = report.ready & watcher->wanted_;
+    if (wanted == report.ready && report.error.ok()) [[likely]] {
+      watcher->OnReady(wanted);
+    } else {
+      ServeUnwanted(report, *watcher);
+    }
+    if (calls_back_) RunCompletions();
+  }
+}
+
 void EventLoop::Call() {
   AIOS_CHECK(!in_call_, "Call must not be called from a callback");
   CheckThread();
@@ -122,23 +139,6 @@ void EventLoop::Call() {
   }
   calls_back_ = false;
   in_call_ = false;
-}
-
-void EventLoop::ServeReports() {
-  while (report_next_ != report_end_) {
-    const Report& report = reports_[report_next_++];
-    auto* watcher = static_cast<Watcher*>(report.token);
-    if (watcher == nullptr) [[unlikely]] {
-      continue;
-    }
-    Readiness wanted = report.ready & watcher->wanted_;
-    if (wanted == report.ready && report.error.ok()) [[likely]] {
-      watcher->OnReady(wanted);
-    } else {
-      ServeUnwanted(report, *watcher);
-    }
-    if (calls_back_) RunCompletions();
-  }
 }
 
 // The report is of more than `watcher` wants, or of an error.

@@ -255,7 +255,7 @@ class EventLoop {
   // A turn without sleeping, for a kernel that drives the collection.
   Nanoseconds Turn();
   void ApplyInterest();
-  void ServeReports();
+  inline void ServeReports();
   void ServeUnwanted(const Report& report, Watcher& watcher);
   // Looks at the timers that have expired, and collects in `due_` the deadlines
   // that have passed.

@@ -33,7 +33,7 @@ namespace {
 constexpr size_t kEventsMax = 256;
 
 constexpr Nanoseconds kNanosecondsPerSecond = 1'000'000'000;
-constexpr Nanoseconds kNanosecondsPerMillisecond = 1'000'000;
+constexpr uint64_t kNanosecondsPerMillisecond = 1'000'000;
 
 class EpollPoller final : public Poller {
  public:
@@ -75,10 +75,11 @@ int WaitMilliseconds(int epoll, epoll_event* events, int count,
                      Nanoseconds timeout) {
   int milliseconds = -1;
   if (timeout != kForever) {
-    constexpr Nanoseconds kLongest = std::numeric_limits<int>::max();
-    Nanoseconds rounded = timeout / kNanosecondsPerMillisecond +
-                          (timeout % kNanosecondsPerMillisecond != 0 ? 1 : 0);
     // 24 days; a return before the timeout is allowed.
+    constexpr uint64_t kLongest = std::numeric_limits<int>::max();
+    uint64_t rounded =
+        (static_cast<uint64_t>(timeout) + kNanosecondsPerMillisecond - 1) /
+        kNanosecondsPerMillisecond;
     milliseconds = static_cast<int>(std::min(rounded, kLongest));
   }
   return epoll_wait(epoll, events, count, milliseconds);
