@@ -6,9 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
@@ -96,7 +94,6 @@ Error ListenWithin(Kernel& kernel, Nanoseconds timeout,
 }  // namespace
 
 struct AcceptingHandle::Delivery {
-  std::vector<Handle> accepted;
   // Either connections go to this one,
   ConnectionFunction connection_function;
   StateAttributes attributes;
@@ -285,42 +282,22 @@ void AcceptingHandle::TellListening(const absl::Status& status) noexcept {
 
 // ---- Accepting.
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AcceptingHandle::Deliver() noexcept {
-  EventLoop& loop = *this->loop();
-  // The functions may destroy this handle, but not what they lie in.
-  std::unique_ptr<Delivery> delivery = std::move(delivery_);
-  bool exists = true;
-  for (Handle connection : delivery->accepted) {
-    if (!exists || closing_ || closed_) [[unlikely]] {
-      loop.kernel().Close(connection);
-    } else if (delivery->connection_function) {
-      auto state =
-          StateFactory::MakeAccepted(loop, connection, delivery->attributes);
-      loop.BeginCallback(*this);
-      delivery->connection_function(*this, std::move(state));
-      exists = loop.EndCallback();
-    } else {
-      loop.kernel().Release(connection);
-      loop.BeginCallback(*this);
-      delivery->socket_function(*this, connection);
-      exists = loop.EndCallback();
-    }
-  }
-  if (exists && !closed_) [[likely]] {
-    delivery->accepted.clear();
-    delivery_ = std::move(delivery);
-  }
-}
-
-void AcceptingHandle::RunAccepted(void* object) {
-  auto& self = *static_cast<AcceptingHandle*>(object);
-  self.accepted_ticket_ = kNoTicket;
-  self.Deliver();
-}
-
 void AcceptingHandle::OnReady(Readiness /*ready*/) {
   EventLoop& loop = *this->loop();
-  Kernel& kernel = loop.kernel();
+  if (loop.MayCallBack()) [[likely]] {
+    Accept(loop);
+  } else if (accept_ticket_ == kNoTicket) {
+    accept_ticket_ = loop.Complete(&AcceptingHandle::RunAccept, this);
+  }
+}
+
+void AcceptingHandle::RunAccept(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.accept_ticket_ = kNoTicket;
+  if (!self.closing_) self.Accept(*self.loop());
+}
+
+void AcceptingHandle::Accept(EventLoop& loop) noexcept {
   // One accept a report costs no call that fails; when the turn before this one
   // had as many as it took, there is a crowd, and it takes more.
   bool crowded = loop.turn() == last_turn_ + 1 && accepted_all_;
@@ -329,13 +306,15 @@ void AcceptingHandle::OnReady(Readiness /*ready*/) {
               : 1;
   last_turn_ = loop.turn();
   accepted_all_ = false;
-  std::vector<Handle>& accepted = delivery_->accepted;
+  // The functions may destroy this handle, but not what they lie in.
+  std::unique_ptr<Delivery> delivery = std::move(delivery_);
   for (int i = 0; i < accepts_next_; ++i) {
     Handle connection = kNoHandle;
-    Error error = kernel.Accept(handle(), &connection);
-    if (error.ok()) {
+    Error error = loop.kernel().Accept(handle(), &connection);
+    if (error.ok()) [[likely]] {
       in_episode_ = false;
-      accepted.push_back(connection);
+      if (!HandOut(loop, *delivery, connection) || closed_) return;
+      if (closing_) break;
     } else if (error.code() == EAGAIN) {
       break;
     } else if (!IsOfOneConnection(error)) {
@@ -344,12 +323,23 @@ void AcceptingHandle::OnReady(Readiness /*ready*/) {
     }
     accepted_all_ = i + 1 == accepts_next_;
   }
-  if (accepted.empty() || accepted_ticket_ != kNoTicket) return;
-  if (loop.MayCallBack()) [[likely]] {
-    Deliver();
+  delivery_ = std::move(delivery);
+}
+
+// Returns whether this handle still exists.
+inline bool AcceptingHandle::HandOut(EventLoop& loop, Delivery& delivery,
+                                     Handle connection) {
+  if (delivery.connection_function) [[likely]] {
+    auto state =
+        StateFactory::MakeAccepted(loop, connection, delivery.attributes);
+    loop.BeginCallback(*this);
+    delivery.connection_function(*this, std::move(state));
   } else {
-    accepted_ticket_ = loop.Complete(&AcceptingHandle::RunAccepted, this);
+    loop.kernel().Release(connection);
+    loop.BeginCallback(*this);
+    delivery.socket_function(*this, connection);
   }
+  return loop.EndCallback();
 }
 
 void AcceptingHandle::OnWatchFailed(Error error) { Pause(error); }
@@ -437,8 +427,8 @@ void AcceptingHandle::CloseNow() {
   EventLoop& loop = *this->loop();
   loop.Enter();
   closed_ = true;
-  for (Ticket* ticket : {&accepted_ticket_, &error_ticket_, &close_ticket_,
-                         &listening_ticket_}) {
+  for (Ticket* ticket :
+       {&accept_ticket_, &error_ticket_, &close_ticket_, &listening_ticket_}) {
     if (*ticket != kNoTicket) {
       loop.CancelCompletion(std::exchange(*ticket, kNoTicket));
     }
@@ -447,11 +437,6 @@ void AcceptingHandle::CloseNow() {
   // Destroying these may run code of the user, which may destroy this handle:
   // nothing of it is touched after that.
   std::unique_ptr<Delivery> delivery = std::move(delivery_);
-  if (delivery != nullptr) {
-    for (Handle connection : delivery->accepted) {
-      loop.kernel().Close(connection);
-    }
-  }
   auto error_function = std::move(error_function_);
   auto close_callback = std::move(close_callback_);
   auto listening_function = std::move(listening_function_);

@@ -111,7 +111,7 @@ class AcceptingHandle final : private Watcher {
  private:
   friend struct AcceptFactory;
 
-  // Accepted connections, and what becomes of them.
+  // What becomes of connections.
   struct Delivery;
 
   AcceptingHandle();
@@ -130,10 +130,11 @@ class AcceptingHandle final : private Watcher {
   void TellListening(const absl::Status& status) noexcept;
   void Pause(Error error);
   void CloseNow();
-  inline void Deliver() noexcept;
+  void Accept(EventLoop& loop) noexcept;
+  inline bool HandOut(EventLoop& loop, Delivery& delivery, Handle connection);
   void TellError() noexcept;
   void FinishClose() noexcept;
-  static void RunAccepted(void* handle);
+  static void RunAccept(void* handle);
   static void RunError(void* handle);
   static void RunClose(void* handle);
 
@@ -160,7 +161,7 @@ class AcceptingHandle final : private Watcher {
   int accepts_next_ = 1;
   uint64_t last_turn_ = 0;
   bool accepted_all_ = false;
-  Ticket accepted_ticket_ = kNoTicket;
+  Ticket accept_ticket_ = kNoTicket;
   Ticket error_ticket_ = kNoTicket;
   Ticket close_ticket_ = kNoTicket;
   Ticket listening_ticket_ = kNoTicket;

@@ -511,25 +511,6 @@ void AsyncIoState::Invoke(IoCallback& callback, std::span<IoCallback> unused,
   if (loop.EndCallback()) AfterCallback(loop);
 }
 
-// The same for one that may look at the input buffer and discard, when there is
-// nothing that `Finish` would have to end.
-void AsyncIoState::InvokeWithBuffer(IoCallback& callback,
-                                    std::span<IoCallback> unused,
-                                    const IoResult& result) noexcept {
-  EventLoop& loop = *this->loop();
-  may_discard_ = true;
-  finished_ = true;
-  loop.BeginCallback(*this);
-  callback(*this, result);
-  if (loop.InCallbackOf(*this)) {
-    may_discard_ = false;
-    ReleaseInputBuffer();
-  }
-  callback = nullptr;
-  for (IoCallback& one : unused) one = nullptr;
-  if (loop.EndCallback()) AfterCallback(loop);
-}
-
 void AsyncIoState::ApplyEndings() {
   while (!extras_->endings_to_apply.empty()) {
     std::vector<std::unique_ptr<Ending>> endings;

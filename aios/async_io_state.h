@@ -465,7 +465,7 @@ class AsyncIoState final : private Watcher {
   void CallBackLast();
   void CallBackLastInDetail(IoCallback& callback, const IoResult& result,
                             bool checking);
-  IoResult InputResult() const;
+  inline IoResult InputResult() const;
   static void RunInput(void* state);
   inline void RunChecking(EventLoop& loop) noexcept;
   inline void ContinueChecking(EventLoop& loop);
@@ -529,8 +529,9 @@ class AsyncIoState final : private Watcher {
   // Callbacks.
   void Invoke(IoCallback& callback, std::span<IoCallback> unused,
               const IoResult& result) noexcept;
-  void InvokeWithBuffer(IoCallback& callback, std::span<IoCallback> unused,
-                        const IoResult& result) noexcept;
+  inline void InvokeWithBuffer(IoCallback& callback,
+                               std::span<IoCallback> unused,
+                               const IoResult& result) noexcept;
   inline bool HasOutputToSend() const;
   inline void ApplyEndingsOfCallback();
   inline void AfterCallback(EventLoop& loop);

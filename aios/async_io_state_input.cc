@@ -340,7 +340,9 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputToOwnBuffer(
   Transfer transfer =
       loop.kernel().Receive(handle(), input_buffer_->Room(wanted));
   if (transfer.count == 0) [[unlikely]] {
-    ReleaseInputBuffer();
+    if (input_buffer_->size() == 0) {
+      loop.input_buffers().Give(std::move(input_buffer_));
+    }
     return EndStream(transfer.error);
   }
   input_buffer_->Append(transfer.count);
@@ -510,32 +512,6 @@ void AsyncIoState::CompleteInput(IoStatus status, Error error) {
   if (input_broken_) error = Error(read_error_);
   EndInput(status, error);
   QueueInput(*loop());
-}
-
-IoResult AsyncIoState::InputResult() const {
-  IoResult result;
-  result.status = read_status_;
-  if (read_status_ == IoStatus::kError) result.error = Error(read_error_);
-  switch (input_kind_) {
-    case InputKind::kReadWithChecking:
-      if (input_buffer_ != nullptr) result.data = input_buffer_->view();
-      result.count = result.data.size();
-      break;
-    case InputKind::kReceiveMessage:
-      if (needs_address_ && read_status_ == IoStatus::kOk) {
-        result.sender = &extras_->sender;
-      }
-      result.truncated = input_truncated_;
-      [[fallthrough]];
-    case InputKind::kReadBuffer:
-      result.count = input_done_;
-      result.data = {input_data_, input_done_};
-      break;
-    case InputKind::kWaitForInput:
-    case InputKind::kNone:
-      break;
-  }
-  return result;
 }
 
 void AsyncIoState::RunInput(void* object) {

@@ -3,6 +3,10 @@
 #ifndef AIOS_STATE_INLINE_H_
 #define AIOS_STATE_INLINE_H_
 
+#include <span>
+#include <utility>
+
+#include "absl/base/attributes.h"
 #include "aios/async_io_state.h"
 #include "aios/duration.h"
 #include "aios/event_loop.h"
@@ -59,6 +63,32 @@ inline void AsyncIoState::InputIsOver(OperationObserver::End end,
   }
 }
 
+inline IoResult AsyncIoState::InputResult() const {
+  IoResult result;
+  result.status = read_status_;
+  if (read_status_ == IoStatus::kError) result.error = Error(read_error_);
+  switch (input_kind_) {
+    case InputKind::kReadWithChecking:
+      if (input_buffer_ != nullptr) result.data = input_buffer_->view();
+      result.count = result.data.size();
+      break;
+    case InputKind::kReceiveMessage:
+      if (needs_address_ && read_status_ == IoStatus::kOk) {
+        result.sender = &extras_->sender;
+      }
+      result.truncated = input_truncated_;
+      [[fallthrough]];
+    case InputKind::kReadBuffer:
+      result.count = input_done_;
+      result.data = {input_data_, input_done_};
+      break;
+    case InputKind::kWaitForInput:
+    case InputKind::kNone:
+      break;
+  }
+  return result;
+}
+
 inline OutputOperation* AsyncIoState::PopOutput() {
   OutputOperation* operation = output_first_;
   output_first_ = operation->next;
@@ -83,6 +113,25 @@ inline void AsyncIoState::ApplyEndingsOfCallback() {
 inline void AsyncIoState::AfterCallback(EventLoop& loop) {
   ApplyEndingsOfCallback();
   if (HasOutputToSend()) loop.FlushLater(*this);
+}
+
+// `Invoke` for a callback that may look at the input buffer and discard, when
+// there is nothing that `Finish` would have to end.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::InvokeWithBuffer(
+    IoCallback& callback, std::span<IoCallback> unused,
+    const IoResult& result) noexcept {
+  EventLoop& loop = *this->loop();
+  may_discard_ = true;
+  finished_ = true;
+  loop.BeginCallback(*this);
+  callback(*this, result);
+  if (loop.InCallbackOf(*this)) {
+    may_discard_ = false;
+    ReleaseInputBuffer();
+  }
+  callback = nullptr;
+  for (IoCallback& one : unused) one = nullptr;
+  if (loop.EndCallback()) AfterCallback(loop);
 }
 
 }  // namespace aios
