@@ -23,6 +23,9 @@ constexpr int kRoundsPerTurnMax = 16;
 // have queued is sent: all those of a batch of datagrams.
 constexpr int kCallbacksPerRoundMax = 64;
 
+// So many functions further on, `Post` has memory fetched: two cache lines.
+constexpr size_t kPlacesAhead = 4;
+
 }  // namespace
 
 EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
@@ -184,7 +187,6 @@ void EventLoop::RunPosted() noexcept {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     posted_now_.swap(posted_);
-    has_posted_.store(false, std::memory_order_release);
   }
   for (absl::AnyInvocable<void()>& function : posted_now_) {
     std::move(function)();
@@ -192,6 +194,9 @@ void EventLoop::RunPosted() noexcept {
     function = nullptr;
   }
   posted_now_.clear();
+  // Not before they have run: what is posted meanwhile need not wake us.
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (posted_.empty()) has_posted_.store(false, std::memory_order_release);
 }
 
 void EventLoop::RunWaitingCompletions() {
@@ -304,34 +309,42 @@ void EventLoop::CloseAll() {
   while (first_ != nullptr) first_->OnCollectionClose();
 }
 
-absl::Status EventLoop::Post(absl::AnyInvocable<void()> function) {
-  if (!function) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        WithName("collection", name()), ": Apply needs a function"));
-  }
+absl::Status EventLoop::Post(absl::AnyInvocable<void()>&& function) {
   bool wake = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (ended_) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(WithName("collection", name()),
-                       ": Apply refused: its loop has ended"));
+    if (!function || ended_ || posted_.size() >= limits().posted_max)
+        [[unlikely]] {
+      return PostRefused(function);
     }
-    if (posted_.size() >= limits().posted_max) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          WithName("collection", name()), ": Apply refused: ", posted_.size(),
-          " functions are waiting to run, the limit"));
-    }
-    // Later ones find the loop awake, or about to look.
-    wake = posted_.empty();
     posted_.push_back(std::move(function));
-    has_posted_.store(true, std::memory_order_release);
+    // The loop's processor has the places that follow in its cache: have them
+    // fetched, or the next calls wait for them, and the loop for the mutex.
+    __builtin_prefetch(&posted_.back() + kPlacesAhead, /*rw=*/1);
+    // Otherwise the loop is awake, or about to look.
+    wake = !has_posted_.load(std::memory_order_relaxed);
+    if (wake) has_posted_.store(true, std::memory_order_release);
   }
   if (wake &&
       owner_.load(std::memory_order_relaxed) != std::this_thread::get_id()) {
     kernel_.Wake(*poller_);
   }
   return absl::OkStatus();
+}
+
+absl::Status EventLoop::PostRefused(
+    const absl::AnyInvocable<void()>& function) const {
+  if (!function) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        WithName("collection", name()), ": Apply needs a function"));
+  }
+  if (ended_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        WithName("collection", name()), ": Apply refused: its loop has ended"));
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      WithName("collection", name()), ": Apply refused: ", posted_.size(),
+      " functions are waiting to run, the limit"));
 }
 
 void EventLoop::StartRunning() {

@@ -68,7 +68,7 @@ class EventLoop {
   void Call();
   void Run();
   void StopRunning();
-  absl::Status Post(absl::AnyInvocable<void()> function);
+  absl::Status Post(absl::AnyInvocable<void()>&& function);
   void CloseAll();
 
   // `Run` must be preceded by `StartRunning`, perhaps in another thread: from
@@ -262,6 +262,8 @@ class EventLoop {
   void FindDue();
   void FireDue();
   void RunPosted() noexcept;
+  // What `Post` returns when it refuses, with `mutex_` held.
+  absl::Status PostRefused(const absl::AnyInvocable<void()>& function) const;
   void RunCompletions() {
     if (!completions_.empty()) RunWaitingCompletions();
   }
@@ -319,16 +321,19 @@ class EventLoop {
   std::atomic<std::thread::id> owner_;
   std::atomic<bool> alive_ = false;
 
-  std::mutex mutex_;
+  // Functions taken from `posted_`, kept for its capacity.
+  std::vector<absl::AnyInvocable<void()>> posted_now_;
+
+  // Other threads write from here on: not in the cache lines of what is above.
+  alignas(64) std::mutex mutex_;
   // Guarded by `mutex_`.
   std::vector<absl::AnyInvocable<void()>> posted_;
   bool running_loop_ = false;
   bool ended_ = false;
-  // Written under `mutex_`, looked at without it.
+  // Written under `mutex_`, looked at without it. `has_posted_` is set as long
+  // as the loop looks for posted functions before it sleeps.
   std::atomic<bool> has_posted_ = false;
   std::atomic<bool> stop_ = false;
-  // Functions taken from `posted_`, kept for its capacity.
-  std::vector<absl::AnyInvocable<void()>> posted_now_;
 };
 
 }  // namespace aios

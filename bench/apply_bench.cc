@@ -3,7 +3,8 @@
 // makes it, and how long a loop that sleeps takes to run the function.
 //
 // libuv and libevent only wake a loop up; the functions are kept in a vector
-// under a mutex, as one does it with them.
+// under a mutex, as one does it with them. A function is made of the lambda
+// once and moved into its place once, with them as with aios.
 
 #include <event2/event.h>
 #include <event2/thread.h>
@@ -40,7 +41,8 @@ class Aios {
  public:
   Aios()
       : collection_(CreateAndRunWaitStateCollection(DefaultKernel()).value()) {}
-  void Post(Function function) {
+  template <typename F>
+  void Post(F function) {
     if (!collection_->Apply(std::move(function)).ok()) std::abort();
   }
 
@@ -70,7 +72,7 @@ class Asio {
 // The functions for a loop that can only be woken up.
 class Posted {
  public:
-  void Add(Function function) {
+  void Add(Function&& function) {
     std::lock_guard lock(mutex_);
     functions_.push_back(std::move(function));
   }

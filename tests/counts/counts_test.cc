@@ -662,6 +662,38 @@ TEST_P(CountsTest, NoAllocationAnAppliedFunction) {
   EXPECT_EQ(ran, 1030);
 }
 
+// Once for all that another thread applies before the loop wakes up, and not
+// while it runs such functions: it looks for more before it sleeps.
+TEST_P(CountsTest, ALoopIsWokenOnceForAppliedFunctions) {
+  Check(collection_->Apply([] {}));
+  Turn();
+  int ran = 0;
+  auto apply_elsewhere = [&] {
+    std::thread([&] {
+      for (int i = 0; i < 10; ++i) Check(collection_->Apply([&ran] { ++ran; }));
+    }).join();
+  };
+  TakeCounts();
+  apply_elsewhere();
+  EXPECT_EQ(TakeCounts().of(KernelCall::kWake), 1);
+  Turn();
+  EXPECT_EQ(ran, 10);
+
+  Check(collection_->Apply([&] { apply_elsewhere(); }));
+  TakeCounts();
+  Turn();
+  EXPECT_EQ(ran, 10);
+  Turn();
+  EXPECT_EQ(ran, 20);
+  EXPECT_EQ(TakeCounts().of(KernelCall::kWake), 0);
+
+  // And again when it may sleep.
+  apply_elsewhere();
+  EXPECT_EQ(TakeCounts().of(KernelCall::kWake), 1);
+  Turn();
+  EXPECT_EQ(ran, 30);
+}
+
 // ---- Timers.
 
 // A kernel whose clock stands still unless the test moves it, and that tells
