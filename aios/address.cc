@@ -5,39 +5,6 @@
 #include <cstdint>
 
 namespace aios {
-namespace {
-
-// The bytes before the IPv4 address in ::ffff:a.b.c.d.
-constexpr std::array<uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0,    0,
-                                                   0, 0, 0, 0, 0xff, 0xff};
-
-uint32_t ReadBigEndian(const uint8_t* bytes) {
-  return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 |
-         uint32_t{bytes[2]} << 8 | uint32_t{bytes[3]};
-}
-
-void WriteBigEndian(uint32_t value, uint8_t* bytes) {
-  for (int i = 3; i >= 0; --i) {
-    bytes[i] = static_cast<uint8_t>(value);
-    value >>= 8;
-  }
-}
-
-}  // namespace
-
-IpAddress IpAddress::FromIpv4(uint32_t value) {
-  IpAddress address;
-  WriteBigEndian(value, address.bytes_.data());
-  return address;
-}
-
-IpAddress IpAddress::FromIpv6(const Ipv6Bytes& bytes, uint32_t scope) {
-  IpAddress address;
-  address.bytes_ = bytes;
-  address.scope_ = scope;
-  address.family_ = Family::kIpv6;
-  return address;
-}
 
 IpAddress IpAddress::Any(Family family) {
   return family == Family::kIpv4 ? FromIpv4(0) : FromIpv6({});
@@ -63,11 +30,6 @@ bool IpAddress::is_loopback() const {
 bool IpAddress::is_ipv4_mapped() const {
   return is_ipv6() &&
          std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes_.begin());
-}
-
-uint32_t IpAddress::ipv4() const {
-  if (is_ipv4()) return ReadBigEndian(bytes_.data());
-  return is_ipv4_mapped() ? ReadBigEndian(&bytes_[kMappedPrefix.size()]) : 0;
 }
 
 IpAddress::Ipv6Bytes IpAddress::ipv6() const {

@@ -5,7 +5,10 @@
 #define AIOS_ADDRESS_H_
 
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,11 +32,22 @@ class IpAddress {
 
   // `value` has the first octet in its most significant byte: 127.0.0.1 is
   // 0x7F000001.
-  static IpAddress FromIpv4(uint32_t value);
+  static IpAddress FromIpv4(uint32_t value) {
+    IpAddress address;
+    value = SwapIfLittleEndian(value);
+    std::memcpy(address.bytes_.data(), &value, sizeof(value));
+    return address;
+  }
 
   // `bytes` in network order. `scope` is the interface index of a link-local
   // address, 0 for none.
-  static IpAddress FromIpv6(const Ipv6Bytes& bytes, uint32_t scope = 0);
+  static IpAddress FromIpv6(const Ipv6Bytes& bytes, uint32_t scope = 0) {
+    IpAddress address;
+    address.bytes_ = bytes;
+    address.scope_ = scope;
+    address.family_ = Family::kIpv6;
+    return address;
+  }
 
   // 0.0.0.0 or ::, the address that means every local one.
   static IpAddress Any(Family family);
@@ -70,7 +84,10 @@ class IpAddress {
 
   // The value as `FromIpv4` takes it. Only for IPv4 and mapped addresses;
   // 0 otherwise.
-  uint32_t ipv4() const;
+  uint32_t ipv4() const {
+    if (is_ipv4()) return ReadIpv4(0);
+    return is_ipv4_mapped() ? ReadIpv4(kMappedPrefix.size()) : 0;
+  }
 
   // The bytes as `FromIpv6` takes them; an IPv4 address gives its mapped form.
   Ipv6Bytes ipv6() const;
@@ -84,9 +101,28 @@ class IpAddress {
   // Lisp: `ip-address-string`.
   std::string ToString() const;
 
-  friend bool operator==(const IpAddress&, const IpAddress&) = default;
+  friend bool operator==(const IpAddress& a, const IpAddress& b) {
+    return std::memcmp(a.bytes_.data(), b.bytes_.data(), a.bytes_.size()) ==
+               0 &&
+           a.scope_ == b.scope_ && a.family_ == b.family_;
+  }
 
  private:
+  // The bytes before the IPv4 address in ::ffff:a.b.c.d.
+  static constexpr std::array<uint8_t, 12> kMappedPrefix = {
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+  // Between the order of the network and that of this machine.
+  static uint32_t SwapIfLittleEndian(uint32_t value) {
+    return std::endian::native == std::endian::little ? __builtin_bswap32(value)
+                                                      : value;
+  }
+  uint32_t ReadIpv4(size_t begin) const {
+    uint32_t value;
+    std::memcpy(&value, &bytes_[begin], sizeof(value));
+    return SwapIfLittleEndian(value);
+  }
+
   // IPv4 in the first four bytes, the others zero.
   Ipv6Bytes bytes_ = {};
   uint32_t scope_ = 0;

@@ -227,8 +227,14 @@ class AsyncIoState final : private Watcher {
   // up to 64 datagrams ahead, for the next operations; closing loses them.
   // Lisp: `async-io-state-receive-message`.
   [[nodiscard]] absl::Status ReceiveMessage(std::span<char> buffer,
+                                            IoCallback callback);
+  [[nodiscard]] absl::Status ReceiveMessage(std::span<char> buffer,
                                             IoCallback callback,
-                                            ReceiveMessageOptions options = {});
+                                            ReceiveMessageOptions options);
+
+  // The same with `needs_address` and no other options, at less cost.
+  [[nodiscard]] absl::Status ReceiveMessageWithAddress(std::span<char> buffer,
+                                                       IoCallback callback);
 
   // Bytes that were read from the socket and not yet handed over.
   // Lisp: `async-io-state-buffered-data-length`.
@@ -432,14 +438,16 @@ class AsyncIoState final : private Watcher {
   static const char* InputName(InputKind kind);
   absl::Status CheckInput(InputKind kind, const IoCallback& callback,
                           const Timeout& timeout) const;
-  inline bool MayStartInput(const IoCallback& callback,
-                            const Timeout& timeout) const;
+  inline bool MayStartInput(const IoCallback& callback) const;
   absl::Status CheckRead(InputKind kind, std::span<char> buffer,
                          const IoCallback& callback, const Timeout& timeout,
                          size_t start, size_t end) const;
   void StartInput(InputKind kind, IoCallback& callback,
                   std::optional<IoCallback>* error_callback,
                   const Timeout& timeout, UserInfo& user_info);
+  void TakeInputOptions(std::optional<IoCallback>* error_callback,
+                        const Timeout& timeout, UserInfo& user_info);
+  inline void KeepInputCallback(IoCallback& callback);
   inline void BeginInput(EventLoop& loop, InputKind kind);
   inline void InputIsOver(OperationObserver::End end, IoStatus status,
                           size_t count);
@@ -448,13 +456,23 @@ class AsyncIoState final : private Watcher {
   absl::Status StartChecking(IoCallback& callback,
                              ReadWithCheckingOptions& options);
   inline void WaitForInputToCheck(EventLoop& loop);
+  inline absl::Status StartReceive(std::span<char> buffer, IoCallback& callback,
+                                   bool needs_address);
+  inline void BeginReceive(EventLoop& loop, std::span<char> range,
+                           IoCallback& callback, bool needs_address);
+  void ReceiveFromStream(EventLoop& loop);
   void ServeReady(EventLoop& loop, Readiness ready);
   bool Input(EventLoop& loop);
   inline bool InputToOwnBuffer(EventLoop& loop);
   inline bool InputToBuffer(EventLoop& loop);
   inline bool InputMessage(EventLoop& loop);
-  bool InputDatagram(EventLoop& loop);
+  inline bool InputDatagram(EventLoop& loop);
+  void OnDatagram(EventLoop& loop);
+  bool InputBatch(EventLoop& loop);
+  bool ServeBatch(EventLoop& loop);
+  bool EndDatagram(Error error);
   bool HasBatch() const;
+  inline bool WaitsForBatch() const;
   void TakeFromBatch(EventLoop& loop);
   bool InputPeek(EventLoop& loop);
   bool EndStream(Error error);
@@ -462,6 +480,9 @@ class AsyncIoState final : private Watcher {
   void QueueInput(EventLoop& loop);
   IoStatus BrokenInputStatus() const;
   void CompleteInput(IoStatus status, Error error = Error());
+  inline bool CallBackOnce(EventLoop& loop);
+  inline bool CallBackReceived(EventLoop& loop,
+                               const IoResult& result) noexcept;
   void CallBackLast();
   void CallBackLastInDetail(IoCallback& callback, const IoResult& result,
                             bool checking);
@@ -496,7 +517,9 @@ class AsyncIoState final : private Watcher {
   inline OutputOperation& NewOutput(EventLoop& loop, OutputKind kind,
                                     std::string_view data,
                                     IoCallback& callback);
+  inline bool HasRoomInQueue(size_t size) const;
   inline void AddFirstOutput(EventLoop& loop, OutputOperation& operation);
+  inline void AddOutput(EventLoop& loop, OutputOperation& operation);
   void TakeOptions(OutputOperation& operation, WriteOptions& options);
   inline void ActivateOutput();
   void SetWriteDeadline(EventLoop& loop);
@@ -511,6 +534,7 @@ class AsyncIoState final : private Watcher {
   bool DatagramsSent(const Transfer& transfer);
   void SetBlocked(bool blocked);
   void CompleteOutput(IoStatus status, Error error = Error());
+  inline void EndActive(EventLoop& loop, IoStatus status, Error error);
   void FailOutput(IoStatus status, Error error);
   void AbortQueued();
   inline OutputOperation* PopOutput();
@@ -623,6 +647,8 @@ class AsyncIoState final : private Watcher {
   bool needs_address_ : 1 = false;
   // The receive was started by the callback of the one before.
   bool asks_again_ : 1 = false;
+  // The callback of a receive is running: what is in the batch comes after it.
+  bool receive_callback_runs_ : 1 = false;
   // `Discard` and `Finish` are allowed now; `Finish` has nothing to end.
   bool may_discard_ : 1 = false;
   bool finished_ : 1 = false;

@@ -36,10 +36,8 @@ const char* AsyncIoState::InputName(InputKind kind) {
 // ---- Starting.
 
 // What most calls are; the others are looked at in detail.
-inline bool AsyncIoState::MayStartInput(const IoCallback& callback,
-                                        const Timeout& timeout) const {
-  return MayStart(callback) && input_kind_ == InputKind::kNone &&
-         !timeout.has_value();
+inline bool AsyncIoState::MayStartInput(const IoCallback& callback) const {
+  return MayStart(callback) && input_kind_ == InputKind::kNone;
 }
 
 absl::Status AsyncIoState::CheckInput(InputKind kind,
@@ -76,27 +74,35 @@ void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
                               const Timeout& timeout, UserInfo& user_info) {
   EventLoop& loop = *this->loop();
   loop.Enter();
-  if (timeout.has_value()) read_timeout_ = ToNanoseconds(*timeout);
-  if (user_info.has_value()) user_info_ = *std::move(user_info);
-  bool has_error_callback =
-      error_callback != nullptr && error_callback->has_value();
-  if (input_callback_runs_) [[unlikely]] {
-    StateExtras& extras = Extras();
-    extras.next_input_callback = std::move(callback);
-    if (has_error_callback) {
-      extras.next_input_error_callback = *std::move(*error_callback);
-    }
-  } else {
-    input_callback_ = std::move(callback);
-    if (has_error_callback) [[unlikely]] {
-      Extras().input_error_callback = *std::move(*error_callback);
-    }
-  }
+  TakeInputOptions(error_callback, timeout, user_info);
+  KeepInputCallback(callback);
   BeginInput(loop, kind);
 }
 
+void AsyncIoState::TakeInputOptions(std::optional<IoCallback>* error_callback,
+                                    const Timeout& timeout,
+                                    UserInfo& user_info) {
+  if (timeout.has_value()) read_timeout_ = ToNanoseconds(*timeout);
+  if (user_info.has_value()) user_info_ = *std::move(user_info);
+  if (error_callback != nullptr && error_callback->has_value()) [[unlikely]] {
+    StateExtras& extras = Extras();
+    (input_callback_runs_ ? extras.next_input_error_callback
+                          : extras.input_error_callback) =
+        *std::move(*error_callback);
+  }
+}
+
+inline void AsyncIoState::KeepInputCallback(IoCallback& callback) {
+  if (input_callback_runs_) [[unlikely]] {
+    Extras().next_input_callback = std::move(callback);
+  } else {
+    input_callback_ = std::move(callback);
+  }
+}
+
 // Its callbacks and options are in place.
-inline void AsyncIoState::BeginInput(EventLoop& loop, InputKind kind) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::BeginInput(
+    EventLoop& loop, InputKind kind) {
   input_kind_ = kind;
   input_done_ = 0;
   input_ended_ = false;
@@ -127,8 +133,9 @@ absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
                                       IoCallback callback,
                                       ReadBufferOptions options) {
   constexpr InputKind kKind = InputKind::kReadBuffer;
-  if (!MayStartInput(callback, options.timeout) || udp_ != Udp::kNo ||
-      options.start >= buffer.size() || options.end != kToEnd) [[unlikely]] {
+  if (!MayStartInput(callback) || options.timeout.has_value() ||
+      udp_ != Udp::kNo || options.start >= buffer.size() ||
+      options.end != kToEnd) [[unlikely]] {
     absl::Status status = CheckRead(kKind, buffer, callback, options.timeout,
                                     options.start, options.end);
     if (!status.ok()) return status;
@@ -213,40 +220,80 @@ absl::Status AsyncIoState::WaitForInput(IoCallback callback,
 }
 
 absl::Status AsyncIoState::ReceiveMessage(std::span<char> buffer,
+                                          IoCallback callback) {
+  return StartReceive(buffer, callback, /*needs_address=*/false);
+}
+
+absl::Status AsyncIoState::ReceiveMessageWithAddress(std::span<char> buffer,
+                                                     IoCallback callback) {
+  return StartReceive(buffer, callback, /*needs_address=*/true);
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status AsyncIoState::StartReceive(
+    std::span<char> buffer, IoCallback& callback, bool needs_address) {
+  if (!MayStartInput(callback) || buffer.empty()) [[unlikely]] {
+    return CheckRead(InputKind::kReceiveMessage, buffer, callback, Timeout(),
+                     /*start=*/0, kToEnd);
+  }
+  EventLoop& loop = *this->loop();
+  loop.Enter();
+  BeginReceive(loop, buffer, callback, needs_address);
+  return absl::OkStatus();
+}
+
+absl::Status AsyncIoState::ReceiveMessage(std::span<char> buffer,
                                           IoCallback callback,
                                           ReceiveMessageOptions options) {
-  constexpr InputKind kKind = InputKind::kReceiveMessage;
-  if (!MayStartInput(callback, options.timeout) ||
-      options.start >= buffer.size() || options.end != kToEnd) [[unlikely]] {
-    absl::Status status = CheckRead(kKind, buffer, callback, options.timeout,
-                                    options.start, options.end);
-    if (!status.ok()) return status;
+  absl::Status status = CheckRead(InputKind::kReceiveMessage, buffer, callback,
+                                  options.timeout, options.start, options.end);
+  if (!status.ok()) return status;
+  TakeInputOptions(&options.error_callback, options.timeout, options.user_info);
+  size_t end = std::min(options.end, buffer.size());
+  BeginReceive(*loop(), buffer.subspan(options.start, end - options.start),
+               callback, options.needs_address);
+  return status;
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::BeginReceive(
+    EventLoop& loop, std::span<char> range, IoCallback& callback,
+    bool needs_address) {
+  KeepInputCallback(callback);
+  BeginInput(loop, InputKind::kReceiveMessage);
+  input_data_ = range.data();
+  input_size_ = range.size();
+  needs_address_ = needs_address;
+  if (udp_ == Udp::kNo) {
+    ReceiveFromStream(loop);
+    return;
   }
-  StartInput(kKind, callback, &options.error_callback, options.timeout,
-             options.user_info);
-  input_data_ = buffer.data() + options.start;
-  input_size_ = std::min(options.end, buffer.size()) - options.start;
-  needs_address_ = options.needs_address;
-  EventLoop& loop = *this->loop();
-  asks_again_ = udp_ != Udp::kNo && loop.InCallbackOf(*this);
-  if (needs_address_) {
-    SocketAddress& sender = Extras().sender;
-    // On TCP the sender is always the peer. If there is none any more, the
-    // receive will say so.
-    if (udp_ == Udp::kNo) {
-      static_cast<void>(loop.kernel().PeerAddress(handle(), &sender));
+  asks_again_ = loop.InCallbackOf(*this);
+  if (extras_ == nullptr) [[unlikely]] {
+    // Where the sender, and what comes together, is kept.
+    if (needs_address || asks_again_) Extras();
+  } else if (extras_->batch != nullptr) {
+    if (!receive_callback_runs_) {
+      TakeFromBatch(loop);
+      CompleteInput(IoStatus::kOk);
     }
+    return;
+  }
+  if (input_broken_ || !EventLoop::Wants(*this, kReadable)) {
+    WaitForReadable(loop);
+  }
+}
+
+void AsyncIoState::ReceiveFromStream(EventLoop& loop) {
+  if (needs_address_) {
+    // The sender is always the peer. If there is none any more, the receive
+    // will say so.
+    static_cast<void>(loop.kernel().PeerAddress(handle(), &Extras().sender));
   }
   if (BufferedDataLength() != 0) [[unlikely]] {
     input_done_ = TakeBuffered({input_data_, input_size_});
     CompleteInput(IoStatus::kOk);
-  } else if (HasBatch()) {
-    TakeFromBatch(loop);
-    CompleteInput(IoStatus::kOk);
   } else {
     WaitForReadable(loop);
   }
-  return absl::OkStatus();
 }
 
 // ---- Calling back a `ReadWithChecking` that goes on.
@@ -357,6 +404,10 @@ void AsyncIoState::OnReady(Readiness ready) {
     ServeReady(loop, ready);
     return;
   }
+  if (udp_ != Udp::kNo) {
+    OnDatagram(loop);
+    return;
+  }
   bool checking = input_kind_ == InputKind::kReadWithChecking && !input_ended_;
   bool ended = checking ? InputToOwnBuffer(loop) : Input(loop);
   if (!ended) [[unlikely]] {
@@ -367,7 +418,7 @@ void AsyncIoState::OnReady(Readiness ready) {
   } else if (checking && read_status_ == IoStatus::kOk) [[likely]] {
     RunChecking(loop);
   } else {
-    CallBackLast();
+    RunInput(this);
   }
 }
 
@@ -424,35 +475,54 @@ inline bool AsyncIoState::InputMessage(EventLoop& loop) {
   return InputDatagram(loop);
 }
 
-bool AsyncIoState::InputDatagram(EventLoop& loop) {
-  Error error;
-  size_t size = asks_again_ ? Extras().batch_size.get() : 1;
-  if (size == 1) {
-    IncomingDatagram datagram;
-    error = loop.kernel().ReceiveDatagram(handle(), {input_data_, input_size_},
-                                          needs_address_, &datagram);
-    if (error.ok()) [[likely]] {
-      input_done_ = datagram.size;
-      input_truncated_ = datagram.truncated;
-      if (needs_address_) extras_->sender = datagram.sender;
-      if (asks_again_) extras_->batch_size.CameAlone();
-      input_ended_ = true;
-      return true;
-    }
-  } else {
-    std::unique_ptr<DatagramBatch> batch = loop.TakeDatagramBatch();
-    Transfer transfer = batch->Receive(loop.kernel(), handle(),
-                                       /*want_sender=*/true, size);
-    error = transfer.error;
-    if (error.ok()) {
-      extras_->batch_size.Came(transfer.count);
-      extras_->batch = std::move(batch);
-      TakeFromBatch(loop);
-      input_ended_ = true;
-      return true;
-    }
-    loop.GiveDatagramBatch(std::move(batch));
+void AsyncIoState::OnDatagram(EventLoop& loop) {
+  bool ended = input_kind_ == InputKind::kReceiveMessage ? InputDatagram(loop)
+                                                         : Input(loop);
+  if (!ended) [[unlikely]] {
+    return;
   }
+  if (!loop.MayCallBack()) [[unlikely]] {
+    QueueInput(loop);
+  } else {
+    // At once, as after a `ReadWithChecking`.
+    if (CallBackOnce(loop) && HasOutputToSend()) Flush(loop);
+  }
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputDatagram(
+    EventLoop& loop) {
+  if (asks_again_ && extras_->batch_size.get() != 1) return InputBatch(loop);
+  IncomingDatagram datagram;
+  Error error = loop.kernel().ReceiveDatagram(
+      handle(), {input_data_, input_size_}, needs_address_, &datagram);
+  if (!error.ok()) [[unlikely]] {
+    return EndDatagram(error);
+  }
+  input_done_ = datagram.size;
+  input_truncated_ = datagram.truncated;
+  if (needs_address_) extras_->sender = datagram.sender;
+  if (asks_again_) extras_->batch_size.CameAlone();
+  input_ended_ = true;
+  return true;
+}
+
+bool AsyncIoState::InputBatch(EventLoop& loop) {
+  std::unique_ptr<DatagramBatch> batch = loop.TakeDatagramBatch();
+  Transfer transfer = batch->Receive(
+      loop.kernel(), handle(), /*want_sender=*/true, extras_->batch_size.get());
+  if (!transfer.error.ok()) [[unlikely]] {
+    loop.GiveDatagramBatch(std::move(batch));
+    return EndDatagram(transfer.error);
+  }
+  extras_->batch_size.Came(transfer.count);
+  extras_->batch = std::move(batch);
+  TakeFromBatch(loop);
+  input_ended_ = true;
+  return true;
+}
+
+// There was none, and `error` is the reason.
+bool AsyncIoState::EndDatagram(Error error) {
   return error.code() != EAGAIN && EndInput(IoStatus::kError, error);
 }
 
@@ -460,8 +530,40 @@ bool AsyncIoState::HasBatch() const {
   return extras_ != nullptr && extras_->batch != nullptr;
 }
 
+// Its callback has started the next receive, which has not been looked at yet.
+inline bool AsyncIoState::WaitsForBatch() const {
+  return HasBatch() && input_kind_ == InputKind::kReceiveMessage &&
+         !input_ended_;
+}
+
+// Calls back with one after the other, as long as the callback asks for more.
+// Returns false when the state is closed, perhaps destroyed.
+bool AsyncIoState::ServeBatch(EventLoop& loop) {
+  do {
+    if (!loop.MayCallBack() || extras_->input_error_callback) [[unlikely]] {
+      TakeFromBatch(loop);
+      CompleteInput(IoStatus::kOk);
+      return true;
+    }
+    const IncomingDatagram& datagram =
+        extras_->batch->Take({input_data_, input_size_});
+    IoResult result;
+    result.truncated = datagram.truncated;
+    result.count = datagram.size;
+    result.data = {input_data_, datagram.size};
+    SocketAddress sender = datagram.sender;
+    if (needs_address_) result.sender = &sender;
+    if (extras_->batch->empty()) {
+      loop.GiveDatagramBatch(std::move(extras_->batch));
+    }
+    if (!CallBackReceived(loop, result)) return false;
+  } while (WaitsForBatch());
+  return true;
+}
+
 void AsyncIoState::TakeFromBatch(EventLoop& loop) {
-  IncomingDatagram datagram = extras_->batch->Take({input_data_, input_size_});
+  const IncomingDatagram& datagram =
+      extras_->batch->Take({input_data_, input_size_});
   input_done_ = datagram.size;
   input_truncated_ = datagram.truncated;
   extras_->sender = datagram.sender;
@@ -522,11 +624,63 @@ void AsyncIoState::RunInput(void* object) {
       state.read_status_ == IoStatus::kOk) {
     state.RunChecking(loop);
   } else {
-    state.CallBackLast();
+    if (state.CallBackOnce(loop) && state.HasOutputToSend()) {
+      loop.FlushLater(state);
+    }
   }
 }
 
-// Calls the callback of an operation that is over with it.
+// Calls the callback of an operation that is over with it. Returns true when it
+// has left to the caller to send what the callback has started.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackOnce(
+    EventLoop& loop) {
+  if (input_kind_ != InputKind::kReceiveMessage ||
+      read_status_ != IoStatus::kOk ||
+      (extras_ != nullptr && extras_->input_error_callback)) [[unlikely]] {
+    CallBackLast();
+    return false;
+  }
+  IoResult result;
+  result.truncated = input_truncated_;
+  result.count = input_done_;
+  result.data = {input_data_, input_done_};
+  // Not in the state, which the callback may destroy.
+  SocketAddress sender;
+  if (needs_address_) {
+    sender = extras_->sender;
+    result.sender = &sender;
+  }
+  if (!CallBackReceived(loop, result)) return false;
+  return !WaitsForBatch() || ServeBatch(loop);
+}
+
+// The same for what most often is started again by its own callback: so the
+// interest in input is looked at after that. Returns false when the state is
+// closed, perhaps destroyed.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackReceived(
+    EventLoop& loop, const IoResult& result) noexcept {
+  input_kind_ = InputKind::kNone;
+  ClearDeadline(loop, kReadDeadline);
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnEnd(this, OperationObserver::End::kCallback, IoStatus::kOk,
+                    result.count);
+  }
+  receive_callback_runs_ = true;
+  {
+    // What it captured may own this state.
+    IoCallback callback = std::move(input_callback_);
+    loop.BeginCallback(*this);
+    callback(*this, result);
+  }
+  if (!loop.EndCallback() || closed_) [[unlikely]] {
+    return false;
+  }
+  receive_callback_runs_ = false;
+  if (input_kind_ == InputKind::kNone) UpdateInterest(loop);
+  ApplyEndingsOfCallback();
+  return true;
+}
+
 void AsyncIoState::CallBackLast() {
   IoResult result = InputResult();
   bool checking = input_kind_ == InputKind::kReadWithChecking;

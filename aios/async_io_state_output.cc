@@ -225,9 +225,9 @@ void AsyncIoState::TargetIsKnown(OutputOperation& operation) {
 absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
                                                 std::string_view data,
                                                 IoCallback callback) {
-  if (!MayStart(callback) || output_first_ != nullptr ||
-      udp_ != Udp::kUnconnected || socket_ipv6_ ||
-      address.family() != Family::kIpv4) [[unlikely]] {
+  if (!MayStart(callback) || udp_ != Udp::kUnconnected || socket_ipv6_ ||
+      address.family() != Family::kIpv4 || !HasRoomInQueue(data.size()))
+      [[unlikely]] {
     return StartWithoutOptions(OutputKind::kSendToAddress, data, &address,
                                callback);
   }
@@ -236,7 +236,11 @@ absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
   OutputOperation& operation =
       NewOutput(loop, OutputKind::kSendToAddress, data, callback);
   operation.target = address;
-  AddFirstOutput(loop, operation);
+  if (output_first_ == nullptr) {
+    AddFirstOutput(loop, operation);
+  } else {
+    AddOutput(loop, operation);
+  }
   return absl::OkStatus();
 }
 
@@ -276,28 +280,31 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
         absl::StrCat(Refusal(call), "the socket is IPv4, the address ",
                      target->ToString(), " is IPv6"));
   }
-  if (output_first_ == nullptr) return status;
+  size_t size = std::min(options.end, data.size()) - options.start;
+  if (HasRoomInQueue(size)) return status;
   if (!queue_output_) {
     return absl::FailedPreconditionError(
         absl::StrCat(Refusal(call), OutputName(output_first_->kind),
                      " is in progress; only one output operation may be, "
                      "unless the state has queue_output"));
   }
-  // The limits are for what waits behind the operation in progress.
   const Limits& limits = loop()->limits();
-  size_t size = std::min(options.end, data.size()) - options.start;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      Refusal(call), "behind the ", OutputName(output_first_->kind),
+      " in progress ", output_bytes_ - output_first_->size, " bytes wait in ",
+      output_length_ - 1, " operations; the limits are ",
+      limits.output_queue_bytes_max, " and ", limits.output_queue_length_max));
+}
+
+// Whether `size` bytes more may wait: the limits are for what does so behind
+// the operation in progress.
+inline bool AsyncIoState::HasRoomInQueue(size_t size) const {
+  if (output_first_ == nullptr) return true;
+  const Limits& limits = loop()->limits();
   size_t waiting_bytes = output_bytes_ - output_first_->size;
-  size_t waiting_length = output_length_ - 1;
-  if (waiting_length >= limits.output_queue_length_max ||
-      size > limits.output_queue_bytes_max ||
-      waiting_bytes > limits.output_queue_bytes_max - size) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        Refusal(call), "behind the ", OutputName(output_first_->kind),
-        " in progress ", waiting_bytes, " bytes wait in ", waiting_length,
-        " operations; the limits are ", limits.output_queue_bytes_max, " and ",
-        limits.output_queue_length_max));
-  }
-  return status;
+  return queue_output_ && output_length_ <= limits.output_queue_length_max &&
+         size <= limits.output_queue_bytes_max &&
+         waiting_bytes <= limits.output_queue_bytes_max - size;
 }
 
 absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
@@ -322,26 +329,32 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
   TakeOptions(operation, options);
   if (output_first_ == nullptr && !output_broken_) {
     AddFirstOutput(loop, operation);
-    return status;
+  } else {
+    AddOutput(loop, operation);
   }
+  return status;
+}
+
+// `operation` may have others before it.
+inline void AsyncIoState::AddOutput(EventLoop& loop,
+                                    OutputOperation& operation) {
   (output_first_ == nullptr ? output_first_ : output_last_->next) = &operation;
   output_last_ = &operation;
   output_bytes_ += operation.size;
   ++output_length_;
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnStart(&operation, this, OutputName(kind));
+    observer->OnStart(&operation, this, OutputName(operation.kind));
   }
   if (output_active_ == nullptr) {
     output_active_ = &operation;
     if (output_broken_) {
       CompleteOutput(IoStatus::kError, Error(write_error_));
-      return status;
+      return;
     }
     ActivateOutput();
     if (!loop.in_call()) SetWriteDeadline(loop);
   }
   if (!output_blocked_) SendLater(loop);
-  return status;
 }
 
 void AsyncIoState::TakeOptions(OutputOperation& operation,
@@ -539,9 +552,10 @@ OutgoingDatagram AsyncIoState::DatagramOf(const OutputOperation& operation) {
 
 // Returns whether the socket takes no more for now.
 bool AsyncIoState::DatagramsSent(const Transfer& transfer) {
+  EventLoop& loop = *this->loop();
   for (size_t i = 0; i != transfer.count; ++i) {
     output_active_->done = output_active_->size;
-    CompleteOutput(IoStatus::kOk);
+    EndActive(loop, IoStatus::kOk, Error());
     if (output_active_ != nullptr) ActivateOutput();
   }
   if (transfer.error.code() == EAGAIN) return true;
@@ -562,7 +576,11 @@ void AsyncIoState::SetBlocked(bool blocked) {
 // ---- Ending.
 
 void AsyncIoState::CompleteOutput(IoStatus status, Error error) {
-  EventLoop& loop = *this->loop();
+  EndActive(*loop(), status, error);
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::EndActive(
+    EventLoop& loop, IoStatus status, Error error) {
   OutputOperation* operation = output_active_;
   if (operation->lookup != nullptr) [[unlikely]] {
     operation->lookup->End(status);

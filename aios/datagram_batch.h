@@ -39,13 +39,14 @@ class DatagramBatch {
   }
 
   // Takes the next one out as if it had been received into `buffer`; the batch
-  // must not be empty.
-  IncomingDatagram Take(std::span<char> buffer) {
-    IncomingDatagram datagram = datagrams_[next_++];
-    size_t size = std::min(datagram.size, buffer.size());
-    std::memcpy(buffer.data(), datagram.buffer.data(), size);
-    datagram.truncated = datagram.truncated || size != datagram.size;
-    datagram.size = size;
+  // must not be empty. What is returned stays until the next `Receive`.
+  const IncomingDatagram& Take(std::span<char> buffer) {
+    IncomingDatagram& datagram = datagrams_[next_++];
+    if (datagram.size > buffer.size()) [[unlikely]] {
+      datagram.size = buffer.size();
+      datagram.truncated = true;
+    }
+    std::memcpy(buffer.data(), datagram.buffer.data(), datagram.size);
     return datagram;
   }
 

@@ -389,45 +389,69 @@ class OutgoingMessages {
   std::array<Control, kBatchMax> controls_;
 };
 
+Transfer SendMany(Handle handle, std::span<const OutgoingDatagram> datagrams) {
+  OutgoingMessages messages;
+  std::optional<bool> cut;
+  size_t sent = 0;
+  while (sent < datagrams.size()) {
+    messages.Fill(datagrams.subspan(sent), cut.value_or(true));
+    if (!cut.has_value() && messages.some_are_cut()) {
+      cut = CutsMessages(handle);
+      if (!*cut) continue;
+    }
+    // The system gives an error only for the first of a call.
+    int result = Retry([&] {
+      return sendmmsg(handle, messages.data(), messages.size(), kSendFlags);
+    });
+    if (result < 0) {
+      if (messages.first_is_cut() && IsRefusalToCut(errno)) {
+        cut = false;
+        continue;
+      }
+      if (sent == 0) return {.error = LastError()};
+      break;
+    }
+    sent += messages.DatagramsIn(static_cast<size_t>(result));
+    if (static_cast<unsigned>(result) < messages.size()) break;
+  }
+  return {.count = sent};
+}
+
+#else
+
+Transfer SendMany(Handle handle, std::span<const OutgoingDatagram> datagrams) {
+  size_t sent = 0;
+  for (const OutgoingDatagram& datagram : datagrams) {
+    if (SendDatagram(handle, datagram) < 0) {
+      if (sent == 0) return {.error = LastError()};
+      break;
+    }
+    ++sent;
+  }
+  return {.count = sent};
+}
+
 #endif
 
 }  // namespace
 
-socklen_t ToNative(const SocketAddress& address, NativeAddress* native) {
+socklen_t ToNativeIpv6(const SocketAddress& address, sockaddr_in6* native) {
   const IpAddress& ip = address.ip();
-  // Zeroed for sin_zero and sin6_flowinfo. The BSDs' length member stays zero
-  // as well: they fill it in on the way into the system.
-  if (ip.is_ipv4()) {
-    native->ipv4 = sockaddr_in{};
-    native->ipv4.sin_family = AF_INET;
-    native->ipv4.sin_port = htons(address.port());
-    native->ipv4.sin_addr.s_addr = htonl(ip.ipv4());
-    return sizeof(native->ipv4);
-  }
-  native->ipv6 = sockaddr_in6{};
-  native->ipv6.sin6_family = AF_INET6;
-  native->ipv6.sin6_port = htons(address.port());
+  *native = sockaddr_in6{};
+  native->sin6_family = AF_INET6;
+  native->sin6_port = htons(address.port());
   IpAddress::Ipv6Bytes bytes = ip.ipv6();
-  static_assert(sizeof(native->ipv6.sin6_addr) == sizeof(bytes));
-  std::memcpy(&native->ipv6.sin6_addr, bytes.data(), sizeof(bytes));
-  native->ipv6.sin6_scope_id = ip.scope();
-  return sizeof(native->ipv6);
+  static_assert(sizeof(native->sin6_addr) == sizeof(bytes));
+  std::memcpy(&native->sin6_addr, bytes.data(), sizeof(bytes));
+  native->sin6_scope_id = ip.scope();
+  return sizeof(*native);
 }
 
-SocketAddress FromNative(const NativeAddress& native, socklen_t length) {
-  // The member for IPv4 must have been written before the family is read.
-  if (length >= sizeof(native.ipv4) && native.generic.sa_family == AF_INET) {
-    return SocketAddress(
-        IpAddress::FromIpv4(ntohl(native.ipv4.sin_addr.s_addr)),
-        ntohs(native.ipv4.sin_port));
-  }
-  if (length >= sizeof(native.ipv6) && native.generic.sa_family == AF_INET6) {
-    IpAddress::Ipv6Bytes bytes;
-    std::memcpy(bytes.data(), &native.ipv6.sin6_addr, sizeof(bytes));
-    return SocketAddress(IpAddress::FromIpv6(bytes, native.ipv6.sin6_scope_id),
-                         ntohs(native.ipv6.sin6_port));
-  }
-  return SocketAddress();
+SocketAddress FromNativeIpv6(const sockaddr_in6& native) {
+  IpAddress::Ipv6Bytes bytes;
+  std::memcpy(bytes.data(), &native.sin6_addr, sizeof(bytes));
+  return SocketAddress(IpAddress::FromIpv6(bytes, native.sin6_scope_id),
+                       ntohs(native.sin6_port));
 }
 
 Nanoseconds PosixKernel::Now() {
@@ -695,47 +719,9 @@ Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
 Transfer PosixKernel::SendDatagrams(
     Handle handle, std::span<const OutgoingDatagram> datagrams) {
   // One alone is the common case, and cheaper without the batch.
-  if (datagrams.size() == 1) [[likely]] {
-    if (SendDatagram(handle, datagrams[0]) < 0) return {.error = LastError()};
-    return {.count = 1};
-  }
-#if AIOS_HAS_SENDMMSG
-  OutgoingMessages messages;
-  std::optional<bool> cut;
-  size_t sent = 0;
-  while (sent < datagrams.size()) {
-    messages.Fill(datagrams.subspan(sent), cut.value_or(true));
-    if (!cut.has_value() && messages.some_are_cut()) {
-      cut = CutsMessages(handle);
-      if (!*cut) continue;
-    }
-    // The system gives an error only for the first of a call.
-    int result = Retry([&] {
-      return sendmmsg(handle, messages.data(), messages.size(), kSendFlags);
-    });
-    if (result < 0) {
-      if (messages.first_is_cut() && IsRefusalToCut(errno)) {
-        cut = false;
-        continue;
-      }
-      if (sent == 0) return {.error = LastError()};
-      break;
-    }
-    sent += messages.DatagramsIn(static_cast<size_t>(result));
-    if (static_cast<unsigned>(result) < messages.size()) break;
-  }
-  return {.count = sent};
-#else
-  size_t sent = 0;
-  for (const OutgoingDatagram& datagram : datagrams) {
-    if (SendDatagram(handle, datagram) < 0) {
-      if (sent == 0) return {.error = LastError()};
-      break;
-    }
-    ++sent;
-  }
-  return {.count = sent};
-#endif
+  if (datagrams.size() != 1) return SendMany(handle, datagrams);
+  if (SendDatagram(handle, datagrams[0]) < 0) return {.error = LastError()};
+  return {.count = 1};
 }
 
 Transfer PosixKernel::ReceiveDatagrams(Handle handle, bool want_sender,

@@ -11,6 +11,7 @@
 #ifndef AIOS_BACKENDS_POSIX_SOCKET_H_
 #define AIOS_BACKENDS_POSIX_SOCKET_H_
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -33,12 +34,36 @@ union NativeAddress {
   sockaddr_in6 ipv6;
 };
 
+// Of an IPv6 address.
+socklen_t ToNativeIpv6(const SocketAddress& address, sockaddr_in6* native);
+SocketAddress FromNativeIpv6(const sockaddr_in6& native);
+
 // Fills in `native` and gives the length that counts.
-socklen_t ToNative(const SocketAddress& address, NativeAddress* native);
+inline socklen_t ToNative(const SocketAddress& address, NativeAddress* native) {
+  if (!address.ip().is_ipv4()) return ToNativeIpv6(address, &native->ipv6);
+  // Zeroed for sin_zero, as sin6_flowinfo is. The BSDs' length member stays
+  // zero as well: they fill it in on the way into the system.
+  native->ipv4 = sockaddr_in{};
+  native->ipv4.sin_family = AF_INET;
+  native->ipv4.sin_port = htons(address.port());
+  native->ipv4.sin_addr.s_addr = htonl(address.ip().ipv4());
+  return sizeof(native->ipv4);
+}
 
 // The default address when `native` is of another family, or too short (some
 // systems give no address where there is none).
-SocketAddress FromNative(const NativeAddress& native, socklen_t length);
+inline SocketAddress FromNative(const NativeAddress& native, socklen_t length) {
+  // The member for IPv4 must have been written before the family is read.
+  if (length >= sizeof(native.ipv4) && native.generic.sa_family == AF_INET) {
+    return SocketAddress(
+        IpAddress::FromIpv4(ntohl(native.ipv4.sin_addr.s_addr)),
+        ntohs(native.ipv4.sin_port));
+  }
+  if (length >= sizeof(native.ipv6) && native.generic.sa_family == AF_INET6) {
+    return FromNativeIpv6(native.ipv6);
+  }
+  return SocketAddress();
+}
 
 // Blocking modes, for the curious. Sockets stay in the mode in which their
 // other users want them, as far as rule 1 of the contract allows: where the

@@ -316,7 +316,8 @@ class DatagramServer : public Server {
     if (!state.ok()) return state.status();
     state_ = *std::move(state);
     for (size_t i = 0; i < kDatagramsMax; ++i) {
-      free_.emplace_back(new Datagram);
+      datagrams_.emplace_back(new Datagram);
+      free_.push_back(datagrams_.back().get());
     }
     Receive();
     return state_->address().value();
@@ -353,44 +354,36 @@ class DatagramServer : public Server {
   void Receive() {
     receiving_ = !free_.empty();
     if (!receiving_) return;
-    std::unique_ptr<Datagram> datagram = std::move(free_.back());
+    Datagram* datagram = free_.back();
     free_.pop_back();
-    std::span<char> room = *datagram;
-    Check(state_->ReceiveMessage(
-        room,
-        [this, datagram = std::move(datagram)](AsyncIoState&,
-                                               const IoResult& input) mutable {
-          if (input.ok()) {
-            Answer(std::move(datagram), input);
-          } else {
-            // Such as a port unreachable in answer to an answer.
-            free_.push_back(std::move(datagram));
+    Check(state_->ReceiveMessageWithAddress(
+        *datagram, [this, datagram](AsyncIoState&, const IoResult& input) {
+          // If not, a port unreachable in answer to an answer, say.
+          if (!input.ok() || !Answer(datagram, input)) {
+            free_.push_back(datagram);
           }
           Receive();
-        },
-        {.needs_address = true}));
+        }));
   }
 
-  void Answer(std::unique_ptr<Datagram> datagram, const IoResult& input) {
+  // Returns false when nobody can be answered there, at port 0, say.
+  bool Answer(Datagram* datagram, const IoResult& input) {
     absl::Status status = state_->SendMessageToAddress(
         *input.sender, input.data,
-        [this, datagram = std::move(datagram)](AsyncIoState&,
-                                               const IoResult& output) mutable {
+        [this, datagram](AsyncIoState&, const IoResult& output) {
           totals_.bytes += output.count;
-          free_.push_back(std::move(datagram));
+          free_.push_back(datagram);
           if (!receiving_) Receive();
         });
-    if (status.ok()) {
-      ++totals_.messages;
-    } else {
-      // Nobody can be answered at port 0, say. The datagram went with the
-      // refused callback.
-      free_.emplace_back(new Datagram);
-    }
+    if (!status.ok()) return false;
+    ++totals_.messages;
+    return true;
   }
 
   std::unique_ptr<AsyncIoState> state_;
-  std::vector<std::unique_ptr<Datagram>> free_;
+  // All there are, and those that are not in use.
+  std::vector<std::unique_ptr<Datagram>> datagrams_;
+  std::vector<Datagram*> free_;
   bool receiving_ = false;
 };
 

@@ -1,7 +1,9 @@
 // Conformance of UDP states: lines 40-45 of the checklist.
 
 #include <any>
+#include <array>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -650,6 +652,110 @@ TEST_P(UdpTest, BurstsAreHandedOutInOrderAndNothingOfThemIsLost) {
   state.reset();
   RunFor();
   EXPECT_EQ(received, stop_at);
+}
+
+// A receiver of numbered datagrams whose callbacks start the next receive.
+class BurstTest : public UdpTest {
+ protected:
+  static constexpr int kBurst = 40;
+  static constexpr int kBursts = 4;
+
+  // Sends bursts, as many as it takes until the state receives many at a time.
+  void SendBursts() {
+    Receive();
+    for (int burst = 0; burst < kBursts; ++burst) {
+      for (int i = 0; i < kBurst; ++i, ++sent_) {
+        ASSERT_TRUE(
+            peer_->SendTo(*state_->address(), absl::StrCat(sent_)).ok());
+      }
+      ASSERT_TRUE(RunUntil([&] { return received_ == sent_ || stopped_; }));
+    }
+  }
+
+  void Receive() {
+    ASSERT_OK(state_->ReceiveMessageWithAddress(
+        buffer_, [this](AsyncIoState&, const IoResult& result) {
+          ASSERT_EQ(result.status, IoStatus::kOk);
+          EXPECT_EQ(result.data, absl::StrCat(received_));
+          ++received_;
+          before_next_();
+          Receive();
+          after_next_();
+          // Whatever has happened to the state.
+          ASSERT_NE(result.sender, nullptr);
+          EXPECT_EQ(*result.sender, peer_->address());
+        }));
+  }
+
+  // In the middle of the last burst.
+  bool InTheMiddle() const {
+    return received_ == kBurst * (kBursts - 1) + kBurst / 2;
+  }
+
+  std::unique_ptr<UdpPeer> peer_ = world().Udp(Family::kIpv4);
+  std::unique_ptr<AsyncIoState> state_ = MakeUdp();
+  std::array<char, 16> buffer_;
+  // Called in each callback, before and after it starts the next receive.
+  std::function<void()> before_next_ = [] {};
+  std::function<void()> after_next_ = [] {};
+  int sent_ = 0;
+  int received_ = 0;
+  bool stopped_ = false;
+};
+
+INSTANTIATE_TEST_SUITE_P(All, BurstTest, testing::ValuesIn(AllKernels()),
+                         NameOf);
+
+TEST_P(BurstTest, EndsWithTheState) {
+  for (bool destroy : {false, true}) {
+    SCOPED_TRACE(destroy);
+    state_ = MakeUdp();
+    sent_ = 0;
+    received_ = 0;
+    stopped_ = false;
+    after_next_ = [&] {
+      if (!InTheMiddle()) return;
+      stopped_ = true;
+      if (destroy) {
+        state_.reset();
+      } else {
+        state_->Close();
+      }
+    };
+    SendBursts();
+    RunFor(absl::Milliseconds(1));
+    EXPECT_TRUE(InTheMiddle()) << received_;
+    EXPECT_EQ(collection().size(), 0u);
+  }
+}
+
+TEST_P(BurstTest, GoesOnAfterAnAbort) {
+  Recorder abort(*this, "abort");
+  after_next_ = [&] {
+    if (!InTheMiddle()) return;
+    stopped_ = true;
+    ASSERT_OK(state_->Abort(abort.Callback()));
+  };
+  SendBursts();
+  ASSERT_TRUE(RunUntil(abort));
+  EXPECT_TRUE(abort.last().interrupted);
+  EXPECT_EQ(abort.last().count, 0u);
+  RunFor(absl::Milliseconds(1));
+  ASSERT_TRUE(InTheMiddle()) << received_;
+  after_next_ = [] {};
+  Receive();
+  EXPECT_TRUE(RunUntil([&] { return received_ == sent_; }));
+}
+
+TEST_P(BurstTest, LetsCallbacksGoFirstThatWaitedBefore) {
+  std::unique_ptr<AsyncIoState> other = MakeUdp();
+  int aborts = 0;
+  before_next_ = [&] {
+    EXPECT_EQ(aborts, received_ - 1);
+    ASSERT_OK(other->Abort([&](AsyncIoState&, const IoResult&) { ++aborts; }));
+  };
+  SendBursts();
+  EXPECT_EQ(received_, kBurst * kBursts);
 }
 
 TEST_P(UdpTest, ClosingOrDestroyingTheStateInItsUdpCallbacks) {
