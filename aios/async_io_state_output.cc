@@ -46,9 +46,9 @@ const char* AsyncIoState::OutputName(OutputKind kind) {
 // ---- Starting.
 
 // Most writes have no options and nothing before them.
-inline absl::Status AsyncIoState::StartStreamOutput(OutputKind kind,
-                                                    std::string_view data,
-                                                    IoCallback& callback) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status
+AsyncIoState::StartStreamOutput(OutputKind kind, std::string_view data,
+                                IoCallback& callback) {
   if ((closed_ | connecting_ | unconnected_ | output_broken_) || !callback ||
       output_first_ != nullptr || udp_ != Udp::kNo || data.empty())
       [[unlikely]] {

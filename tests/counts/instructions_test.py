@@ -147,8 +147,8 @@ class Instructions(unittest.TestCase):
 
 
 LIMITS = {
-    "round_trip": 965,
-    "round_trip_of_16": 735,
+    "round_trip": 925,
+    "round_trip_of_16": 717,
     "datagram": 1110,
     "datagram_of_64": 810,
     "life": 2795,
