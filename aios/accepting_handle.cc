@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
@@ -282,22 +283,24 @@ void AcceptingHandle::TellListening(const absl::Status& status) noexcept {
 
 // ---- Accepting.
 
-void AcceptingHandle::OnReady(Readiness /*ready*/) {
-  EventLoop& loop = *this->loop();
-  if (loop.MayCallBack()) [[likely]] {
-    Accept(loop);
-  } else if (accept_ticket_ == kNoTicket) {
-    accept_ticket_ = loop.Complete(&AcceptingHandle::RunAccept, this);
+// Returns whether this handle still exists.
+inline bool AcceptingHandle::HandOut(EventLoop& loop, Delivery& delivery,
+                                     Handle connection) {
+  if (delivery.connection_function) [[likely]] {
+    auto state =
+        StateFactory::MakeAccepted(loop, connection, delivery.attributes);
+    loop.BeginCallback(*this);
+    delivery.connection_function(*this, std::move(state));
+  } else {
+    loop.kernel().Release(connection);
+    loop.BeginCallback(*this);
+    delivery.socket_function(*this, connection);
   }
+  return loop.EndCallback();
 }
 
-void AcceptingHandle::RunAccept(void* object) {
-  auto& self = *static_cast<AcceptingHandle*>(object);
-  self.accept_ticket_ = kNoTicket;
-  if (!self.closing_) self.Accept(*self.loop());
-}
-
-void AcceptingHandle::Accept(EventLoop& loop) noexcept {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AcceptingHandle::Accept(
+    EventLoop& loop) noexcept {
   // One accept a report costs no call that fails; when the turn before this one
   // had as many as it took, there is a crowd, and it takes more.
   bool crowded = loop.turn() == last_turn_ + 1 && accepted_all_;
@@ -326,20 +329,19 @@ void AcceptingHandle::Accept(EventLoop& loop) noexcept {
   delivery_ = std::move(delivery);
 }
 
-// Returns whether this handle still exists.
-inline bool AcceptingHandle::HandOut(EventLoop& loop, Delivery& delivery,
-                                     Handle connection) {
-  if (delivery.connection_function) [[likely]] {
-    auto state =
-        StateFactory::MakeAccepted(loop, connection, delivery.attributes);
-    loop.BeginCallback(*this);
-    delivery.connection_function(*this, std::move(state));
-  } else {
-    loop.kernel().Release(connection);
-    loop.BeginCallback(*this);
-    delivery.socket_function(*this, connection);
+void AcceptingHandle::OnReady(Readiness /*ready*/) {
+  EventLoop& loop = *this->loop();
+  if (loop.MayCallBack()) [[likely]] {
+    Accept(loop);
+  } else if (accept_ticket_ == kNoTicket) {
+    accept_ticket_ = loop.Complete(&AcceptingHandle::RunAccept, this);
   }
-  return loop.EndCallback();
+}
+
+void AcceptingHandle::RunAccept(void* object) {
+  auto& self = *static_cast<AcceptingHandle*>(object);
+  self.accept_ticket_ = kNoTicket;
+  if (!self.closing_) self.Accept(*self.loop());
 }
 
 void AcceptingHandle::OnWatchFailed(Error error) { Pause(error); }

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
 #include "aios/event_loop.h"
@@ -37,7 +38,7 @@ inline std::unique_ptr<AsyncIoState> StateFactory::Make(EventLoop& loop,
 
 std::unique_ptr<AsyncIoState> StateFactory::Make(
     WaitStateCollection& collection, Handle handle, bool socket_ipv6,
-    CreateAsyncIoStateOptions options) {
+    CreateAsyncIoStateOptions&& options) {
   std::unique_ptr<AsyncIoState> state =
       Make(Loop(collection), handle, socket_ipv6);
   state->read_timeout_ = ToNanoseconds(options.read_timeout);
@@ -63,9 +64,12 @@ std::unique_ptr<AsyncIoState> StateFactory::MakeAccepted(
   return state;
 }
 
-absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
-    WaitStateCollection& collection, SocketStreamObject object,
-    CreateAsyncIoStateOptions options) {
+namespace {
+
+// Takes what is in `object` and `options` when it succeeds.
+absl::StatusOr<std::unique_ptr<AsyncIoState>> Adopt(
+    WaitStateCollection& collection, SocketStreamObject& object,
+    CreateAsyncIoStateOptions& options) {
   auto refuse = [&](auto... why) {
     return absl::InvalidArgumentError(
         absl::StrCat("CreateAsyncIoState refused: handle ", object.handle,
@@ -117,11 +121,57 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
   return state;
 }
 
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoState(
     WaitStateCollection& collection, Handle handle,
     CreateAsyncIoStateOptions options) {
-  return CreateAsyncIoStateOnStream(
-      collection, SocketStreamObject{.handle = handle}, std::move(options));
+  SocketStreamObject object{.handle = handle};
+  return Adopt(collection, object, options);
+}
+
+absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
+    WaitStateCollection& collection, SocketStreamObject object,
+    CreateAsyncIoStateOptions options) {
+  return Adopt(collection, object, options);
+}
+
+inline void AsyncIoState::CloseSocket(EventLoop& loop, CloseOptions options) {
+  Handle handle = this->handle();
+  loop.Remove(*this);
+  if (handle == kNoHandle) return;
+  if (options.keep_alive) {
+    loop.kernel().Release(handle);
+  } else if (extras_ != nullptr && extras_->close_object != nullptr) {
+    // Its own code closes the socket, which is to be as it was; and the kernel
+    // must forget it, for its number comes back.
+    loop.kernel().Release(handle);
+    extras_->close_object(extras_->object);
+  } else {
+    loop.kernel().Close(handle);
+  }
+}
+
+// All of `Close`, except that `input_callback_` stays.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline size_t AsyncIoState::CloseButCallback(
+    CloseOptions options) {
+  EventLoop& loop = *this->loop();
+  loop.Enter();
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    TellClose(*observer);
+  }
+  closed_ = true;
+  connecting_ = false;
+  ClearDeadline(loop, kReadDeadline);
+  ClearDeadline(loop, kWriteDeadline);
+  if (input_ticket_ != kNoTicket) loop.CancelCompletion(input_ticket_);
+  input_ticket_ = kNoTicket;
+  input_kind_ = InputKind::kNone;
+  if (extras_ != nullptr || output_first_ != nullptr) [[unlikely]] {
+    return CloseWithMore(loop, options);
+  }
+  CloseSocket(loop, options);
+  return BufferedDataLength();
 }
 
 AsyncIoState::~AsyncIoState() {
@@ -151,27 +201,6 @@ size_t AsyncIoState::Close(CloseOptions options) {
   IoCallback input_callback;
   if (!input_callback_runs_) input_callback = std::move(input_callback_);
   return CloseButCallback(options);
-}
-
-// All of `Close`, except that `input_callback_` stays.
-size_t AsyncIoState::CloseButCallback(CloseOptions options) {
-  EventLoop& loop = *this->loop();
-  loop.Enter();
-  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    TellClose(*observer);
-  }
-  closed_ = true;
-  connecting_ = false;
-  ClearDeadline(loop, kReadDeadline);
-  ClearDeadline(loop, kWriteDeadline);
-  if (input_ticket_ != kNoTicket) loop.CancelCompletion(input_ticket_);
-  input_ticket_ = kNoTicket;
-  input_kind_ = InputKind::kNone;
-  if (extras_ != nullptr || output_first_ != nullptr) [[unlikely]] {
-    return CloseWithMore(loop, options);
-  }
-  CloseSocket(loop, options);
-  return BufferedDataLength();
 }
 
 // What is left of `Close` when there are writes, or the state has extras.
@@ -228,22 +257,6 @@ size_t AsyncIoState::CloseWithMore(EventLoop& loop, CloseOptions options) {
     operations = next;
   }
   return left;
-}
-
-void AsyncIoState::CloseSocket(EventLoop& loop, CloseOptions options) {
-  Handle handle = this->handle();
-  loop.Remove(*this);
-  if (handle == kNoHandle) return;
-  if (options.keep_alive) {
-    loop.kernel().Release(handle);
-  } else if (extras_ != nullptr && extras_->close_object != nullptr) {
-    // Its own code closes the socket, which is to be as it was; and the kernel
-    // must forget it, for its number comes back.
-    loop.kernel().Release(handle);
-    extras_->close_object(extras_->object);
-  } else {
-    loop.kernel().Close(handle);
-  }
 }
 
 void AsyncIoState::TellClose(OperationObserver& observer) const {

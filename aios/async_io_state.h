@@ -561,7 +561,7 @@ class AsyncIoState final : private Watcher {
   inline void AfterCallback(EventLoop& loop);
   void ApplyEndings();
   void TellClose(OperationObserver& observer) const;
-  size_t CloseButCallback(CloseOptions options);
+  inline size_t CloseButCallback(CloseOptions options);
   size_t CloseWithMore(EventLoop& loop, CloseOptions options);
   inline void CloseSocket(EventLoop& loop, CloseOptions options);
 

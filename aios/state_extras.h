@@ -92,9 +92,9 @@ struct StateAttributes {
 
 // Makes states for sockets that aios has made or examined.
 struct StateFactory {
-  static std::unique_ptr<AsyncIoState> Make(WaitStateCollection& collection,
-                                            Handle handle, bool socket_ipv6,
-                                            CreateAsyncIoStateOptions options);
+  static std::unique_ptr<AsyncIoState> Make(
+      WaitStateCollection& collection, Handle handle, bool socket_ipv6,
+      CreateAsyncIoStateOptions&& options);
   static inline std::unique_ptr<AsyncIoState> Make(EventLoop& loop,
                                                    Handle handle,
                                                    bool socket_ipv6);
