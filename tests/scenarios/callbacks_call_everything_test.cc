@@ -132,8 +132,12 @@ class Caller {
 
   // One that exists, or not.
   HostSpec Name() {
-    return absl::StrCat(Choose(4) == 0 ? "nobody" : "server", Choose(3),
-                        ".test");
+    static constexpr std::array<const char*, 3> kNobody = {
+        "nobody0.test", "nobody1.test", "nobody2.test"};
+    static constexpr std::array<const char*, 3> kServers = {
+        "server0.test", "server1.test", "server2.test"};
+    uint64_t number = Choose(3);
+    return Choose(4) == 0 ? kNobody[number] : kServers[number];
   }
 
   uint64_t Keep(std::unique_ptr<AsyncIoState> state) {
