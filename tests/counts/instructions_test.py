@@ -151,7 +151,7 @@ LIMITS = {
     "round_trip_of_16": 717,
     "datagram": 1110,
     "datagram_of_64": 810,
-    "life": 2795,
+    "life": 2640,
 }
 
 if __name__ == "__main__":
