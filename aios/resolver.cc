@@ -18,30 +18,21 @@ absl::Status LookupResult::ToStatus() const {
   return absl::Status(error.ToStatus().code(), std::string(detail));
 }
 
-// What one family has to say.
+// For the answer of a server about one family.
 class Lookup::Waiter final : public NameWaiter {
  public:
-  explicit Waiter(Lookup& lookup) : lookup_(lookup) {}
+  Waiter(Lookup& lookup, Family family) : lookup_(lookup), family_(family) {}
 
-  const Answer& answer() const { return answer_; }
   bool answered() const { return !waiting(); }
-
-  absl::Status Start(NameService& names, std::string_view name, Family family) {
-    if (const Answer* known = names.Known(name, family)) {
-      answer_ = *known;
-      return absl::OkStatus();
-    }
-    return names.Ask(name, family, *this);
-  }
 
  private:
   void OnAnswer(const Answer& answer) override {
-    answer_ = answer;
-    lookup_.OnAnswers();
+    lookup_.Take(family_, answer);
+    lookup_.CompleteWhenAnswered();
   }
 
   Lookup& lookup_;
-  Answer answer_;
+  const Family family_;
 };
 
 Lookup::Lookup() = default;
@@ -107,42 +98,56 @@ absl::StatusOr<std::unique_ptr<Lookup>> LookUp(WaitStateCollection& collection,
 
 absl::Status Lookup::Start(NameService& names, std::string_view name,
                            LookupFamily family) {
-  name_ = name;
+  both_ = family == LookupFamily::kBoth;
   for (Family one : {Family::kIpv6, Family::kIpv4}) {
     if (family ==
         (one == Family::kIpv4 ? LookupFamily::kIpv6 : LookupFamily::kIpv4)) {
       continue;
     }
+    if (const Answer* known = names.Known(name, one)) {
+      Take(one, *known);
+      continue;
+    }
     auto& waiter = waiters_[static_cast<size_t>(one)];
-    waiter = std::make_unique<Waiter>(*this);
-    absl::Status status = waiter->Start(names, name, one);
+    waiter = std::make_unique<Waiter>(*this, one);
+    absl::Status status = names.Ask(name, one, *waiter);
     if (!status.ok()) return status;
   }
-  OnAnswers();
+  CompleteWhenAnswered();
+  // Only failures are told of by name.
+  if (ticket_ == kNoTicket || !error_.ok()) name_ = name;
   return absl::OkStatus();
 }
 
-void Lookup::OnAnswers() {
-  std::vector<Destination> destinations;
-  Error error;
-  for (const std::unique_ptr<Waiter>& waiter : waiters_) {
-    if (waiter == nullptr) continue;
-    if (!waiter->answered()) return;
-    const Answer& answer = waiter->answer();
-    destinations.insert(destinations.end(), answer.destinations.begin(),
-                        answer.destinations.end());
-    error = WorseOf(error, answer.error);
+void Lookup::Take(Family family, const Answer& answer) {
+  errors_[static_cast<size_t>(family)] = answer.error;
+  if (both_) {
+    destinations_.insert(destinations_.end(), answer.destinations.begin(),
+                         answer.destinations.end());
+  } else {
+    AddAddresses(answer.destinations);
   }
-  if (!destinations.empty()) error = Error();
-  if (waiters_[0] != nullptr && waiters_[1] != nullptr &&
-      destinations.size() > 1) {
-    FindSources(loop()->kernel(), destinations);
-    SortDestinations(destinations);
-  }
+}
+
+void Lookup::AddAddresses(const std::vector<Destination>& destinations) {
+  addresses_.reserve(destinations.size());
   for (const Destination& destination : destinations) {
     addresses_.emplace_back(destination.ip, port_);
   }
-  Complete(error);
+}
+
+void Lookup::CompleteWhenAnswered() {
+  for (const std::unique_ptr<Waiter>& waiter : waiters_) {
+    if (waiter != nullptr && !waiter->answered()) return;
+  }
+  if (both_) {
+    if (destinations_.size() > 1) {
+      FindSources(loop()->kernel(), destinations_);
+      SortDestinations(destinations_);
+    }
+    AddAddresses(destinations_);
+  }
+  Complete(addresses_.empty() ? WorseOf(errors_[0], errors_[1]) : Error());
 }
 
 void Lookup::Complete(Error error) {

@@ -56,6 +56,8 @@ struct LookupResult {
 
 using LookupCallback = absl::AnyInvocable<void(const LookupResult&)>;
 
+struct Answer;
+struct Destination;
 class NameService;
 
 // A lookup in progress, or one that has ended. Destroying it ends it silently,
@@ -88,18 +90,25 @@ class Lookup final : private Watcher {
 
   absl::Status Start(NameService& names, std::string_view name,
                      LookupFamily family);
-  void OnAnswers();
+  // Keeps what one family has to say.
+  void Take(Family family, const Answer& answer);
+  void AddAddresses(const std::vector<Destination>& destinations);
+  void CompleteWhenAnswered();
   void Complete(Error error);
   void End();
   static void Run(void* self);
   void CallBack() noexcept;
 
   LookupCallback callback_;
-  // Of what is looked up; empty for an address.
+  // Of what is looked up; empty for an address, and for what is known.
   std::string name_;
   uint16_t port_ = 0;
-  // By family; those that are not wanted stay null.
+  bool both_ = false;  // families
+  // By family; null for those that are not wanted, or known.
   std::array<std::unique_ptr<Waiter>, 2> waiters_;
+  std::array<Error, 2> errors_;
+  // Of both families, while they are not in order yet.
+  std::vector<Destination> destinations_;
   Nanoseconds deadline_ = kForever;
   Ticket ticket_ = kNoTicket;
   bool ended_ = false;

@@ -142,6 +142,38 @@ TEST_P(NamesCountsTest, ASendToACachedNameCostsWhatOneToAnAddressCosts) {
   EXPECT_EQ(server_.queries(), 1u);
 }
 
+TEST_P(NamesCountsTest, ALookupOfACachedNameCostsWhatOneOfAnAddressCosts) {
+  constexpr int kLookups = 200;
+  server_.Add("a-name-that-is-quite-long.example", "192.0.2.7");
+  int found = 0;
+  auto look_up = [&](const std::string& host) {
+    int wanted = found + 1;
+    HeapUse heap = CurrentHeapUse();
+    auto lookup =
+        LookUp(*collection_, host, 80,
+               [&found](const LookupResult& result) { found += result.ok(); },
+               {.family = LookupFamily::kIpv4});
+    int64_t allocations = (CurrentHeapUse() - heap).allocations;
+    EXPECT_TRUE(lookup.ok()) << lookup.status();
+    for (int i = 0; i != 100 && found != wanted; ++i) {
+      server_.Serve();
+      Turn();
+    }
+    EXPECT_EQ(found, wanted);
+    return allocations;
+  };
+  auto cost = [&](const std::string& host) {
+    look_up(host);
+    int64_t allocations = 0;
+    for (int i = 0; i != kLookups; ++i) allocations += look_up(host);
+    return allocations;
+  };
+  // The lookup and its addresses.
+  EXPECT_EQ(cost("192.0.2.7"), 2 * kLookups);
+  EXPECT_EQ(cost("a-name-that-is-quite-long.example"), 2 * kLookups);
+  EXPECT_EQ(server_.queries(), 1u);
+}
+
 // Of all threads, c-ares' memory included; 0 where nobody can tell.
 int64_t BytesInUse() {
 #ifdef __GLIBC__
