@@ -483,6 +483,7 @@ class AsyncIoState final : private Watcher {
   inline bool CallBackOnce(EventLoop& loop);
   inline bool CallBackReceived(EventLoop& loop,
                                const IoResult& result) noexcept;
+  void JoinErrorCallback();
   void CallBackLast();
   void CallBackLastInDetail(IoCallback& callback, const IoResult& result,
                             bool checking);

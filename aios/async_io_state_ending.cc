@@ -64,6 +64,7 @@ Error AsyncIoState::ShutSocketDown(Direction direction) {
   }
   // A stream tells of its end when it is read. A datagram socket only is ready
   // from now on, for ever, and has nothing to give.
+  if (HasBatch()) loop()->GiveDatagramBatch(std::move(extras_->batch));
   if (input_kind_ != InputKind::kNone && !input_ended_) {
     EndStream(Error());
     QueueInput(*loop());

@@ -540,10 +540,13 @@ inline bool AsyncIoState::WaitsForBatch() const {
 // Returns false when the state is closed, perhaps destroyed.
 bool AsyncIoState::ServeBatch(EventLoop& loop) {
   do {
-    if (!loop.MayCallBack() || extras_->input_error_callback) [[unlikely]] {
+    if (!loop.MayCallBack()) [[unlikely]] {
       TakeFromBatch(loop);
       CompleteInput(IoStatus::kOk);
       return true;
+    }
+    if (extras_->input_error_callback) [[unlikely]] {
+      JoinErrorCallback();
     }
     const IncomingDatagram& datagram =
         extras_->batch->Take({input_data_, input_size_});
@@ -635,10 +638,12 @@ void AsyncIoState::RunInput(void* object) {
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackOnce(
     EventLoop& loop) {
   if (input_kind_ != InputKind::kReceiveMessage ||
-      read_status_ != IoStatus::kOk ||
-      (extras_ != nullptr && extras_->input_error_callback)) [[unlikely]] {
+      read_status_ != IoStatus::kOk) [[unlikely]] {
     CallBackLast();
     return false;
+  }
+  if (extras_ != nullptr && extras_->input_error_callback) [[unlikely]] {
+    JoinErrorCallback();
   }
   IoResult result;
   result.truncated = input_truncated_;
@@ -679,6 +684,16 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackReceived(
   if (input_kind_ == InputKind::kNone) UpdateInterest(loop);
   ApplyEndingsOfCallback();
   return true;
+}
+
+// The operation has succeeded: its error callback, which is not called, goes
+// together with its callback.
+void AsyncIoState::JoinErrorCallback() {
+  input_callback_ = [callback = std::move(input_callback_),
+                     unused = std::move(extras_->input_error_callback)](
+                        AsyncIoState& state, const IoResult& result) mutable {
+    callback(state, result);
+  };
 }
 
 void AsyncIoState::CallBackLast() {

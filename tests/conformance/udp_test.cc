@@ -665,27 +665,43 @@ class BurstTest : public UdpTest {
     Receive();
     for (int burst = 0; burst < kBursts; ++burst) {
       for (int i = 0; i < kBurst; ++i, ++sent_) {
-        ASSERT_TRUE(
-            peer_->SendTo(*state_->address(), absl::StrCat(sent_)).ok());
+        ASSERT_TRUE(SenderOf(sent_)
+                        .SendTo(*state_->address(), absl::StrCat(sent_))
+                        .ok());
       }
       ASSERT_TRUE(RunUntil([&] { return received_ == sent_ || stopped_; }));
     }
   }
 
   void Receive() {
-    ASSERT_OK(state_->ReceiveMessageWithAddress(
-        buffer_, [this](AsyncIoState&, const IoResult& result) {
-          ASSERT_EQ(result.status, IoStatus::kOk);
-          EXPECT_EQ(result.data, absl::StrCat(received_));
-          ++received_;
-          before_next_();
-          Receive();
-          after_next_();
-          // Whatever has happened to the state.
-          ASSERT_NE(result.sender, nullptr);
-          EXPECT_EQ(*result.sender, peer_->address());
-        }));
+    auto callback = [this](AsyncIoState&, const IoResult& result) {
+      if (stopped_ && result.status == IoStatus::kEof) {
+        eof_ = true;
+        return;
+      }
+      ASSERT_EQ(result.status, IoStatus::kOk);
+      std::string number = absl::StrCat(received_);
+      EXPECT_EQ(result.data, number);
+      ++received_;
+      before_next_();
+      Receive();
+      after_next_();
+      // Whatever has happened to the state, and whatever comes next.
+      EXPECT_EQ(result.data, number);
+      ASSERT_NE(result.sender, nullptr);
+      EXPECT_EQ(*result.sender, SenderOf(received_ - 1).address());
+    };
+    if (!with_error_callback_) {
+      ASSERT_OK(state_->ReceiveMessageWithAddress(buffer_, callback));
+      return;
+    }
+    ASSERT_OK(state_->ReceiveMessage(
+        buffer_, callback,
+        {.error_callback = [](AsyncIoState&, const IoResult&) { FAIL(); },
+         .needs_address = true}));
   }
+
+  UdpPeer& SenderOf(int number) { return number % 2 == 0 ? *peer_ : *other_; }
 
   // In the middle of the last burst.
   bool InTheMiddle() const {
@@ -693,22 +709,59 @@ class BurstTest : public UdpTest {
   }
 
   std::unique_ptr<UdpPeer> peer_ = world().Udp(Family::kIpv4);
+  std::unique_ptr<UdpPeer> other_ = world().Udp(Family::kIpv4);
   std::unique_ptr<AsyncIoState> state_ = MakeUdp();
   std::array<char, 16> buffer_;
+  bool with_error_callback_ = false;
   // Called in each callback, before and after it starts the next receive.
   std::function<void()> before_next_ = [] {};
   std::function<void()> after_next_ = [] {};
   int sent_ = 0;
   int received_ = 0;
   bool stopped_ = false;
+  bool eof_ = false;
 };
 
 INSTANTIATE_TEST_SUITE_P(All, BurstTest, testing::ValuesIn(AllKernels()),
                          NameOf);
 
+// The next datagram is there already, and must not get into the way of this
+// one.
+TEST_P(BurstTest, LeavesWhatTheCallbackLooksAt) {
+  with_error_callback_ = true;
+  SendBursts();
+  EXPECT_EQ(received_, kBurst * kBursts);
+}
+
+TEST_P(BurstTest, IsLostWhenTheInputIsShutDown) {
+  for (bool before_next : {false, true}) {
+    SCOPED_TRACE(before_next);
+    state_ = MakeUdp();
+    sent_ = 0;
+    received_ = 0;
+    stopped_ = false;
+    eof_ = false;
+    before_next_ = [] {};
+    after_next_ = [] {};
+    (before_next ? before_next_ : after_next_) = [&] {
+      if (!InTheMiddle()) return;
+      stopped_ = true;
+      // Without a peer: done, and called an error.
+      EXPECT_FALSE(state_->Shutdown(Direction::kInput).ok());
+    };
+    SendBursts();
+    ASSERT_TRUE(RunUntil([&] { return eof_; }));
+    EXPECT_TRUE(InTheMiddle()) << received_;
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(UdpTest::Receive(*state_).status, IoStatus::kEof);
+    }
+  }
+}
+
 TEST_P(BurstTest, EndsWithTheState) {
   for (bool destroy : {false, true}) {
     SCOPED_TRACE(destroy);
+    with_error_callback_ = destroy;
     state_ = MakeUdp();
     sent_ = 0;
     received_ = 0;
