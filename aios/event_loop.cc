@@ -242,8 +242,7 @@ void EventLoop::ApplyInterest() {
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void EventLoop::ForgetReportsOf(
     const Watcher& watcher) {
-  // Not empty only when the user drives the loop by hand and closes a state
-  // between `Wait` and `Call`.
+  // Those that have not been served: at most as many as a wait takes.
   for (size_t i = report_next_; i != report_end_; ++i) {
     if (reports_[i].token == static_cast<const void*>(&watcher)) {
       reports_[i].token = nullptr;

@@ -13,8 +13,8 @@ namespace aios {
 
 class EventLoop;
 
-// The base of states and accepting-handles. The event loop calls it in its I/O
-// and timer phases only, in which no code of the user runs.
+// The base of states and accepting-handles. The event loop calls it in its
+// turns, never within a callback of the user.
 class Watcher : private TimerEntry {
  public:
   Watcher(const Watcher&) = delete;
