@@ -167,7 +167,8 @@ TEST(InputBufferPoolTest, GivesBackWhatItWasGiven) {
 TEST(InputBufferPoolTest, BuffersComeEmpty) {
   InputBufferPool pool;
   std::unique_ptr<InputBuffer> buffer = pool.Take();
-  Append(*buffer, "left over");
+  Append(*buffer, "consumed");
+  buffer->Consume(buffer->size());
   buffer->old_length = 4;
   pool.Give(std::move(buffer));
   buffer = pool.Take();
