@@ -243,7 +243,10 @@ void AsyncIoState::RunEnding(void* object) {
       ending->result = IoResult();
       ending->result.error = state.ShutSocketDown(ending->direction);
       if (!ending->result.error.ok()) ending->result.status = IoStatus::kError;
-      break;
+      // What has ended by it was first.
+      ending->kind = Ending::Kind::kAbort;
+      state.Post(std::move(ending));
+      return;
     }
     case Ending::Kind::kClose:
       state.FinishClose(*ending);

@@ -809,6 +809,31 @@ TEST_P(AbortCloseTest, ShutdownWithAbortEndsTheOperationFirst) {
   }
 }
 
+// The shutdown comes after the abort, and sends what was started in between.
+TEST_P(AbortCloseTest, ShutdownWithAbortCallsBackAfterTheWritesThatItSends) {
+  Channel channel = MakeChannel();
+  Recorder aborted(*this, "aborted");
+  Recorder sent(*this, "sent");
+  Recorder shutdown(*this, "shutdown");
+  ASSERT_OK(channel.state->WriteBuffer("aborted", aborted.Callback()));
+  absl::StatusOr<bool> done = channel.state->Shutdown(
+      Direction::kOutput,
+      {.abort = true,
+       .callback = shutdown.Callback([&](AsyncIoState&, const IoResult&) {
+         EXPECT_TRUE(sent.called());
+       })});
+  ASSERT_OK(done);
+  EXPECT_FALSE(*done);
+  ASSERT_OK(channel.state->WriteBuffer("sent", sent.Callback()));
+  ASSERT_TRUE(RunUntil(shutdown));
+  EXPECT_EQ(shutdown.last().status, IoStatus::kOk);
+  EXPECT_EQ(sent.last().status, IoStatus::kOk);
+  EXPECT_FALSE(aborted.called());
+  PeerRead got = ReadFromPeer(*channel.peer);
+  EXPECT_TRUE(got.end);
+  EXPECT_EQ(got.bytes, "sent");
+}
+
 TEST_P(AbortCloseTest, ShutdownWithAbortOfAnIdleStateIsSynchronous) {
   Channel channel = MakeChannel();
   Recorder shutdown(*this, "shutdown");
