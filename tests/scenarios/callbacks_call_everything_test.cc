@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -35,6 +36,7 @@ enum Call : size_t {
   kSendMessage,
   kSendMessageToAddress,
   kSendMessageToName,
+  kSendBurst,
   kDiscard,
   kFinish,
   kGetBufferedData,
@@ -59,6 +61,8 @@ enum Call : size_t {
   kLookAtCollection,
   kCloseCollection,
   kCloseListener,
+  kDestroyListener,
+  kListen,
   kCallCount,
 };
 
@@ -67,8 +71,10 @@ std::array<uint64_t, kCallCount> calls_made;
 
 class Caller {
  public:
-  Caller(Simulation& simulation, Host& host, IpAddress server, int budget)
+  Caller(Simulation& simulation, Host& host, IpAddress server, int budget,
+         bool server_side)
       : simulation_(simulation),
+        server_side_(server_side),
         collection_(
             MakeWaitStateCollection(
                 host.kernel(), {.resolver = {.servers = {{{server, 53}}},
@@ -78,22 +84,39 @@ class Caller {
         server_(server),
         budget_(budget) {}
 
+  // Several may do so at the same port.
   void Listen() {
-    listener_ =
-        AcceptTcpConnections(
-            *collection_, 7,
-            [this](AcceptingHandle&, std::unique_ptr<AsyncIoState> state) {
-              InCallback callback(*this);
-              Keep(std::move(state));
-              Meddle();
-            },
-            {.queue_output = true})
-            .value();
+    auto made = AcceptTcpConnections(
+        *collection_, 7,
+        [this](AcceptingHandle&, std::unique_ptr<AsyncIoState> state) {
+          InCallback callback(*this);
+          Keep(std::move(state));
+          Meddle();
+        },
+        {.reuseport = true,
+         .read_timeout = Seconds(),
+         .write_timeout = Seconds(),
+         .queue_output = Choose(4) != 0});
+    if (made.ok()) listener_ = *std::move(made);
+  }
+
+  // Receives, one after the other, what the others send to port 9.
+  void Receive() {
+    auto made = OpenUdp(*collection_, {.local_port = 9});
+    if (!made.ok()) return;
+    uint64_t number = Keep(*std::move(made));
+    ReceiveNext(*states_[number]);
   }
 
   void Begin() {
-    for (Call call : {kConnectTcp, kConnectTcp, kOpenUdp, kConnectUdp}) {
+    InCallback none_inside(*this);
+    for (Call call : {kConnectTcp, kConnectTcp, kConnectUdp, kOpenUdp}) {
       Make(call);
+    }
+    ASSERT_GE(states_.size(), 2u);
+    // Of two senders, who reach the server together.
+    for (int64_t i : {1, 2}) {
+      SendBurst(*std::prev(states_.end(), i)->second);
     }
   }
 
@@ -146,11 +169,85 @@ class Caller {
     return number;
   }
 
+  void SendBurst(AsyncIoState& state) {
+    std::string_view data(kData, 100);
+    for (uint64_t n = 5 + Choose(40); n != 0; --n) {
+      uint64_t number = next_operation_++;
+      // They are too many for each to call something.
+      auto callback = [this, number](AsyncIoState&, const IoResult&) {
+        InCallback in_callback(*this);
+        EXPECT_EQ(++ends_[number], 1);
+      };
+      if (Choose(2) == 0) {
+        static_cast<void>(
+            state.SendMessageToAddress(server_, 9, data, callback));
+      } else {
+        static_cast<void>(state.SendMessage(data, callback));
+      }
+    }
+  }
+
+  absl::Duration Seconds() { return absl::Seconds(1 + Choose(3)); }
+
+  // Gives an operation a timeout and an error callback, or not.
+  template <typename Options>
+  Options Vary() {
+    Options options;
+    switch (Choose(4)) {
+      case 0:
+        options.timeout = absl::ZeroDuration();
+        break;
+      case 1:
+        options.timeout = absl::Milliseconds(Choose(100));
+        break;
+      default:
+        break;
+    }
+    if constexpr (requires { options.error_callback; }) {
+      if (Choose(3) == 0) {
+        // That of the operation whose callback is made next.
+        options.error_callback =
+            Counting(next_operation_, /*only_errors=*/true);
+      }
+    }
+    if constexpr (requires { options.needs_address; }) {
+      options.needs_address = Choose(2) == 0;
+    }
+    return options;
+  }
+
+  void ReceiveNext(AsyncIoState& state) {
+    auto options = Vary<ReceiveMessageOptions>();
+    options.timeout = absl::InfiniteDuration();
+    IoCallback counting = Counting();
+    static_cast<void>(state.ReceiveMessage(
+        buffer_,
+        [this, counting = std::move(counting)](AsyncIoState& self,
+                                               const IoResult& result) mutable {
+          std::optional<SocketAddress> sender;
+          if (result.sender != nullptr) sender = *result.sender;
+          counting(self, result);
+          // After a shutdown it would have no end.
+          bool ended = result.status == IoStatus::kEof;
+          if (!destroyed_ && !ended) ReceiveNext(self);
+          // Not that of what came next.
+          if (sender.has_value()) {
+            EXPECT_EQ(*result.sender, *sender);
+          }
+        },
+        std::move(options)));
+  }
+
+  IoCallback Counting() { return Counting(next_operation_++, false); }
+
   // A callback for an operation: it counts, and calls whatever comes up.
-  IoCallback Counting() {
-    uint64_t number = next_operation_++;
-    return [this, number](AsyncIoState& state, const IoResult& result) {
+  IoCallback Counting(uint64_t number, bool only_errors) {
+    return [this, number, only_errors](AsyncIoState& state,
+                                       const IoResult& result) {
       InCallback callback(*this);
+      if (only_errors) {
+        EXPECT_EQ(result.status, IoStatus::kError);
+      }
       // The one of `ReadWithChecking` may be called many times with kOk.
       ++ended_;
       if (!result.ok() || !checking_.contains(number)) {
@@ -174,6 +271,7 @@ class Caller {
       // Rarely what ends everything.
       if (call == kCloseCollection && Choose(8) != 0) continue;
       if (call == kCloseListener && Choose(8) != 0) continue;
+      if (call == kDestroyListener && Choose(8) != 0) continue;
       ++calls_made[call];
       Make(call);
     }
@@ -188,7 +286,7 @@ class Caller {
                                {.read_timeout = absl::Seconds(2),
                                 .write_timeout = absl::Seconds(3),
                                 .connect_timeout = absl::Seconds(5),
-                                .queue_output = true});
+                                .queue_output = Choose(4) != 0});
         if (made.ok()) Keep(*std::move(made));
         return;
       }
@@ -222,12 +320,14 @@ class Caller {
         if (!lookups_.empty()) lookups_.erase(RandomOf(lookups_));
         return;
       case kApply:
-        EXPECT_TRUE(collection_
-                        ->Apply([this] {
-                          InCallback callback(*this);
-                          Meddle();
-                        })
-                        .ok());
+        for (uint64_t n = 1 + Choose(5); n != 0; --n) {
+          EXPECT_TRUE(collection_
+                          ->Apply([this] {
+                            InCallback callback(*this);
+                            Meddle();
+                          })
+                          .ok());
+        }
         return;
       case kStopLoop:
         collection_->StopLoop();
@@ -246,6 +346,16 @@ class Caller {
             InCallback callback(*this);
             Meddle();
           }));
+        }
+        return;
+      case kDestroyListener:
+        listener_.reset();
+        return;
+      case kListen:
+        if (server_side_ &&
+            (listener_ == nullptr || listener_->collection() == nullptr)) {
+          Listen();
+          Receive();
         }
         return;
       default:
@@ -272,33 +382,65 @@ class Caller {
   void MakeOn(AsyncIoState& state, Call call) {
     // What it returns is about mistakes, of which there are plenty here.
     auto ignore = [](const auto&) {};
+    // The options first: their error callback belongs to the next operation.
+    auto start = [&](auto options, const auto& call) {
+      IoCallback callback = Counting();
+      ignore(call(std::move(callback), std::move(options)));
+    };
     std::string_view data(kData, 1 + Choose(kDataSize));
     switch (call) {
       case kReadBuffer:
-        ignore(state.ReadBuffer(
-            std::span(buffer_).first(1 + Choose(buffer_.size())), Counting()));
+        start(Vary<ReadBufferOptions>(), [&](auto callback, auto options) {
+          return state.ReadBuffer(
+              std::span(buffer_).first(1 + Choose(buffer_.size())),
+              std::move(callback), std::move(options));
+        });
         break;
       case kReadWithChecking:
         checking_.insert(next_operation_);
-        ignore(state.ReadWithChecking(Counting()));
+        start(Vary<ReadWithCheckingOptions>(),
+              [&](auto callback, auto options) {
+                return state.ReadWithChecking(std::move(callback),
+                                              std::move(options));
+              });
         break;
       case kWaitForInput:
-        ignore(state.WaitForInput(Counting()));
+        start(Vary<WaitForInputOptions>(), [&](auto callback, auto options) {
+          return state.WaitForInput(std::move(callback), std::move(options));
+        });
         break;
       case kReceiveMessage:
-        ignore(state.ReceiveMessage(buffer_, Counting()));
+        start(Vary<ReceiveMessageOptions>(), [&](auto callback, auto options) {
+          return state.ReceiveMessage(buffer_, std::move(callback),
+                                      std::move(options));
+        });
         break;
       case kWriteBuffer:
-        ignore(state.WriteBuffer(data, Counting()));
+        start(Vary<WriteOptions>(), [&](auto callback, auto options) {
+          return state.WriteBuffer(data, std::move(callback),
+                                   std::move(options));
+        });
         break;
       case kSendMessage:
-        ignore(state.SendMessage(data, Counting()));
+        start(Vary<WriteOptions>(), [&](auto callback, auto options) {
+          return state.SendMessage(data, std::move(callback),
+                                   std::move(options));
+        });
         break;
       case kSendMessageToAddress:
-        ignore(state.SendMessageToAddress(server_, 9, data, Counting()));
+        start(Vary<WriteOptions>(), [&](auto callback, auto options) {
+          return state.SendMessageToAddress(
+              server_, 9, data, std::move(callback), std::move(options));
+        });
         break;
       case kSendMessageToName:
-        ignore(state.SendMessageToAddress(Name(), 9, data, Counting()));
+        start(Vary<WriteOptions>(), [&](auto callback, auto options) {
+          return state.SendMessageToAddress(
+              Name(), 9, data, std::move(callback), std::move(options));
+        });
+        break;
+      case kSendBurst:
+        SendBurst(state);
         break;
       case kDiscard:
         ignore(state.Discard(Choose(10)));
@@ -355,6 +497,7 @@ class Caller {
   static char kData[kDataSize];
 
   Simulation& simulation_;
+  const bool server_side_;
   std::unique_ptr<WaitStateCollection> collection_;
   const IpAddress server_;
   int budget_;
@@ -376,7 +519,7 @@ class Caller {
 char Caller::kData[Caller::kDataSize];
 
 SIMULATED_TEST_SEEDS(CallbacksCallEverythingTest, EveryOperationEndsOnce, 1,
-                     500) {
+                     100) {
   simulation.SetFaults({.loss = 10'000,
                         .short_read = 200'000,
                         .short_write = 200'000,
@@ -394,16 +537,21 @@ SIMULATED_TEST_SEEDS(CallbacksCallEverythingTest, EveryOperationEndsOnce, 1,
                          DnsFault::kServerFailure, DnsFault::kTcpReset}) {
     names.AddRule({.fault = fault, .per_million = 100'000});
   }
-  Caller server(simulation, server_host, server_host.ipv4(), 400);
-  Caller client(simulation, client_host, server_host.ipv4(), 400);
-  server.Listen();
+  Caller server(simulation, server_host, server_host.ipv4(), 300, true);
+  Caller other_server(simulation, server_host, server_host.ipv4(), 300, true);
+  Caller client(simulation, client_host, server_host.ipv4(), 600, false);
+  for (Caller* caller : {&server, &other_server}) {
+    caller->Listen();
+    caller->Receive();
+  }
   // What callbacks start dies out: now and then there is a new beginning.
   for (int i = 0; i < 20; ++i) {
     client.Begin();
     EXPECT_TRUE(simulation.RunFor(absl::Seconds(6)));
   }
-  server.ExpectEachOperationEndedOnce();
-  client.ExpectEachOperationEndedOnce();
+  for (Caller* caller : {&server, &other_server, &client}) {
+    caller->ExpectEachOperationEndedOnce();
+  }
   EXPECT_GT(client.ended(), 0u);
 }
 
