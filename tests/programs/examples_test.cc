@@ -70,11 +70,12 @@ TEST_F(ExamplesTest, ClientPrintsTheAnswer) {
 TEST_F(ExamplesTest, ClientSaysWhatWentWrong) {
   SocketAddress refusing =
       world_.RefusingAddress(SocketType::kStream, Family::kIpv4);
-  Program refused("examples/client",
-                  {"127.0.0.1", std::to_string(refusing.port()), "hello"});
+  std::string refusing_port = std::to_string(refusing.port());
+  Program refused("examples/client", {"127.0.0.1", refusing_port, "hello"});
   EXPECT_EQ(refused.Wait(), 1);
   EXPECT_EQ(refused.err(),
-            "client: connect: connection refused (ECONNREFUSED)\n");
+            "client: connect: no connection to 127.0.0.1, port " +
+                refusing_port + ": connection refused (ECONNREFUSED)\n");
 
   std::unique_ptr<TcpListenerPeer> listener = world_.Listen(Family::kIpv4);
   std::string port = std::to_string(listener->address().port());
