@@ -52,8 +52,8 @@
 //     `Accept`.
 // 15. `Now` never goes back and is always greater than zero.
 // 16. Kernels are safe to use from several threads; one handle and one poller,
-//     `Wake` aside, belong to one thread at a time. So no handle is closed while
-//     another thread waits in a poller that watches it.
+//     `Wake` aside, belong to one thread at a time. So no handle is closed
+//     while another thread waits in a poller that watches it.
 
 #ifndef AIOS_KERNEL_H_
 #define AIOS_KERNEL_H_

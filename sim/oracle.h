@@ -26,8 +26,8 @@ namespace aios::sim {
 //   I5  writes of a state end in the order in which they were started;
 //   I6  no operation of a closed state ends by a callback.
 // The others are checked where they can be seen: I2 by the event loop (a
-// callback within a callback, or outside of a turn, ends a debug build), I4 by the connections (each
-// byte that is received is the one that was sent), I7 by
+// callback within a callback, or outside of a turn, ends a debug build), I4 by
+// the connections (each byte that is received is the one that was sent), I7 by
 // `Simulation::Leftovers`, I8 by the livelock detector, I9 by the address
 // sanitizer, I10 by `SIMULATED_TEST`, which runs its first seed twice.
 class Oracle final : public OperationObserver {
