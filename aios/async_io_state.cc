@@ -199,7 +199,11 @@ size_t AsyncIoState::Close(CloseOptions options) {
   // Destroying a callback may run code of the user, which may destroy this
   // state: so they all go last, and nothing of the state is touched after them.
   IoCallback input_callback;
-  if (!input_callback_runs_) input_callback = std::move(input_callback_);
+  if (input_callback_runs_) {
+    SendRepliesOfCallback();
+  } else {
+    input_callback = std::move(input_callback_);
+  }
   return CloseButCallback(options);
 }
 

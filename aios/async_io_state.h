@@ -295,6 +295,26 @@ class AsyncIoState final : private Watcher {
                                                   IoCallback callback,
                                                   WriteOptions options);
 
+  // Answers what the running callback of `ReadWithChecking` was given: writes
+  // `data`, which must stay as it is only until that callback returns, and may
+  // lie in what it was given. All replies of a callback leave together, at once
+  // when it has returned. What the kernel does not take then is copied and
+  // written later, in place of which the `ReadWithChecking` waits: a peer that
+  // does not take its answers is read no further.
+  //
+  // There is no callback. A reply that fails, is aborted, or is not taken
+  // whole within the write timeout, ends the `ReadWithChecking` with its status
+  // (if that was finished or aborted meanwhile, only `write_status` tells).
+  // `Finish` and `Close` send the replies that were made before them; `Close`
+  // does so once, and drops what is not taken.
+  //
+  // FailedPrecondition outside that callback and after `Finish`, and behind
+  // a `WriteBuffer` without `queue_output`. InvalidArgument for no bytes.
+  // ResourceExhausted when more would wait than the output queue may hold. No
+  // Lisp symbol: `async-io-state-write-buffer` with a copy and a callback that
+  // goes on reading.
+  [[nodiscard]] absl::Status Reply(std::string_view data);
+
   // ---- Ending.
 
   // Ends what is in progress in `direction`; `abort_callback` is called later
@@ -519,6 +539,15 @@ class AsyncIoState final : private Watcher {
                                     std::string_view data,
                                     IoCallback& callback);
   inline bool HasRoomInQueue(size_t size) const;
+  bool HasRoomBehindFirst(size_t size) const;
+  absl::Status RefuseForLackOfRoom(const char* call, bool may_wait) const;
+  absl::Status ReplyInDetail(std::string_view data);
+  inline void SendReplies(EventLoop& loop);
+  void SendRepliesOfCallback();
+  void QueueReplies(EventLoop& loop, Transfer sent);
+  void QueueReply(EventLoop& loop, std::unique_ptr<char[]> data, size_t size);
+  void ReplyEnded(IoStatus status, Error error);
+  void PauseChecking(EventLoop& loop);
   inline void AddFirstOutput(EventLoop& loop, OutputOperation& operation);
   inline void AddOutput(EventLoop& loop, OutputOperation& operation);
   void TakeOptions(OutputOperation& operation, WriteOptions& options);
@@ -644,6 +673,10 @@ class AsyncIoState final : private Watcher {
   bool output_blocked_ : 1 = false;
   // The input operation has ended, its callback has not run.
   bool input_ended_ : 1 = false;
+  // There are replies in the output queue.
+  bool replies_wait_ : 1 = false;
+  // So the `ReadWithChecking` is not continued yet; `input_ended_` is set.
+  bool input_paused_ : 1 = false;
   bool input_truncated_ : 1 = false;
   bool needs_address_ : 1 = false;
   // The receive was started by the callback of the one before.

@@ -54,7 +54,10 @@ absl::Status AsyncIoState::AbortAndClose(AbortAndCloseOptions options) {
 
 Error AsyncIoState::ShutSocketDown(Direction direction) {
   // What was written before the end belongs to the stream.
-  if (Includes(direction, Direction::kOutput)) OutputAllThatFits();
+  if (Includes(direction, Direction::kOutput)) {
+    SendRepliesOfCallback();
+    OutputAllThatFits();
+  }
   Error error = loop()->kernel().Shutdown(handle(), direction);
   // Linux says so to a datagram socket without a peer, and shuts it down.
   bool done = error.ok() || error.code() == ENOTCONN;
@@ -223,9 +226,11 @@ void AsyncIoState::InterruptOutput(Ending& ending) {
   ending.result.count = operation->done;
   ending.result.status = IoStatus::kAborted;
   ending.result.interrupted = true;
+  bool is_reply = operation->kind == OutputKind::kReply;
   loop()->output_operations().Give(operation);
   AbortQueued();
   write_status_ = IoStatus::kAborted;
+  if (is_reply) ReplyEnded(IoStatus::kAborted, Error());
 }
 
 void AsyncIoState::RunEnding(void* object) {

@@ -115,20 +115,6 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::BeginInput(
   }
 }
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::WaitForReadable(
-    EventLoop& loop) {
-  if (input_broken_) [[unlikely]] {
-    CompleteInput(BrokenInputStatus(), Error(read_error_));
-    return;
-  }
-  // kqueue is silent about a stream without a peer, and the operation would
-  // never end.
-  if (extras_ != nullptr && extras_->was_unconnected) [[unlikely]] {
-    if (Input(loop)) QueueInput(loop);
-  }
-  UpdateInterest(loop);
-}
-
 absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
                                       IoCallback callback,
                                       ReadBufferOptions options) {
@@ -298,28 +284,6 @@ void AsyncIoState::ReceiveFromStream(EventLoop& loop) {
 
 // ---- Calling back a `ReadWithChecking` that goes on.
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
-    EventLoop& loop) {
-  input_ended_ = false;
-  SetDeadline(loop, kReadDeadline, read_timeout_);
-  if (input_buffer_ != nullptr) [[likely]] {
-    size_t size = input_buffer_->size();
-    if (size == 0) [[likely]] {
-      loop.input_buffers().Give(std::move(input_buffer_));
-    } else {
-      input_buffer_->old_length = size;
-      if (!input_broken_ && size >= loop.limits().input_buffer_bytes_max)
-          [[unlikely]] {
-        CompleteInput(IoStatus::kError, Error(EMSGSIZE));
-        return;
-      }
-    }
-  }
-  if (input_broken_ || !EventLoop::Wants(*this, kReadable)) [[unlikely]] {
-    WaitForReadable(loop);
-  }
-}
-
 // Calls the callback of a `ReadWithChecking` with what is in the buffer. It is
 // called where it lies, which saves moving it away and back for every message:
 // so meanwhile neither it may be replaced nor this object go.
@@ -341,8 +305,13 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
     EndChecking(loop);
     return;
   }
+  if (!loop.replies().empty()) SendReplies(loop);
   loop.EndCallbackOfOpen();
-  ContinueChecking(loop);
+  if (replies_wait_) [[unlikely]] {
+    PauseChecking(loop);
+  } else {
+    ContinueChecking(loop);
+  }
   ApplyEndingsOfCallback();
   // At once: what a server answers is still in the cache, and the next
   // connection writes its answer to the same memory.
@@ -789,6 +758,7 @@ absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {
   if (!may_discard_ || closed_ || n > there) [[unlikely]] {
     return RefuseDrop("Finish", n);
   }
+  SendRepliesOfCallback();
   if (n != 0) input_buffer_->Consume(n);
   size_t left = there - n;
   may_discard_ = false;

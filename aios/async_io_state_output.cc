@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include "absl/base/attributes.h"
@@ -39,6 +40,8 @@ const char* AsyncIoState::OutputName(OutputKind kind) {
       return "SendMessage";
     case OutputKind::kSendToAddress:
       return "SendMessageToAddress";
+    case OutputKind::kReply:
+      return "Reply";
   }
   return "unknown";
 }
@@ -50,8 +53,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status
 AsyncIoState::StartStreamOutput(OutputKind kind, std::string_view data,
                                 IoCallback& callback) {
   if ((closed_ | connecting_ | unconnected_ | output_broken_) || !callback ||
-      output_first_ != nullptr || udp_ != Udp::kNo || data.empty())
-      [[unlikely]] {
+      output_first_ != nullptr || udp_ != Udp::kNo || data.empty() ||
+      !loop()->replies().empty()) [[unlikely]] {
     return StartWithoutOptions(kind, data, nullptr, callback);
   }
   EventLoop& loop = *this->loop();
@@ -282,7 +285,12 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
   }
   size_t size = std::min(options.end, data.size()) - options.start;
   if (HasRoomInQueue(size)) return status;
-  if (!queue_output_) {
+  return RefuseForLackOfRoom(call, queue_output_);
+}
+
+absl::Status AsyncIoState::RefuseForLackOfRoom(const char* call,
+                                               bool may_wait) const {
+  if (!may_wait) {
     return absl::FailedPreconditionError(
         absl::StrCat(Refusal(call), OutputName(output_first_->kind),
                      " is in progress; only one output operation may be, "
@@ -299,10 +307,14 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
 // Whether `size` bytes more may wait: the limits are for what does so behind
 // the operation in progress.
 inline bool AsyncIoState::HasRoomInQueue(size_t size) const {
-  if (output_first_ == nullptr) return true;
+  return output_first_ == nullptr ||
+         (queue_output_ && HasRoomBehindFirst(size));
+}
+
+bool AsyncIoState::HasRoomBehindFirst(size_t size) const {
   const Limits& limits = loop()->limits();
   size_t waiting_bytes = output_bytes_ - output_first_->size;
-  return queue_output_ && output_length_ <= limits.output_queue_length_max &&
+  return output_length_ <= limits.output_queue_length_max &&
          size <= limits.output_queue_bytes_max &&
          waiting_bytes <= limits.output_queue_bytes_max - size;
 }
@@ -312,6 +324,7 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
                                        IoCallback& callback,
                                        WriteOptions& options,
                                        std::unique_ptr<SendLookup> lookup) {
+  if (!closed_) SendRepliesOfCallback();
   absl::Status status = CheckOutput(kind, data, target, callback, options);
   if (!status.ok()) return status;
   EventLoop& loop = *this->loop();
@@ -369,6 +382,18 @@ void AsyncIoState::TakeOptions(OutputOperation& operation,
     operation.error_callback.emplace(*std::move(options.error_callback));
   }
   if (options.user_info.has_value()) user_info_ = *std::move(options.user_info);
+}
+
+// Of bytes that a `Reply` has copied.
+void AsyncIoState::QueueReply(EventLoop& loop, std::unique_ptr<char[]> data,
+                              size_t size) {
+  std::string_view bytes(data.get(), size);
+  IoCallback callback = [data = std::move(data)](AsyncIoState& state,
+                                                 const IoResult& result) {
+    state.ReplyEnded(result.status, result.error);
+  };
+  replies_wait_ = true;
+  AddOutput(loop, NewOutput(loop, OutputKind::kReply, bytes, callback));
 }
 
 // ---- Writing.

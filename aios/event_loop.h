@@ -23,6 +23,7 @@
 #include "aios/input_buffer.h"
 #include "aios/kernel.h"
 #include "aios/output_queue.h"
+#include "aios/reply_batch.h"
 #include "aios/ticket_queue.h"
 #include "aios/timer_wheel.h"
 #include "aios/wait_state_collection.h"
@@ -221,6 +222,8 @@ class EventLoop {
 
   InputBufferPool& input_buffers() { return input_buffers_; }
   OutputOperationPool& output_operations() { return output_operations_; }
+  // Of the watcher whose callback is running; empty otherwise.
+  ReplyBatch& replies() { return replies_; }
 
   std::unique_ptr<DatagramBatch> TakeDatagramBatch() {
     if (datagram_batch_ == nullptr) return std::make_unique<DatagramBatch>();
@@ -312,6 +315,7 @@ class EventLoop {
 
   InputBufferPool input_buffers_;
   OutputOperationPool output_operations_;
+  ReplyBatch replies_;
   std::unique_ptr<DatagramBatch> datagram_batch_;
 
   // Null until a name is to be resolved.

@@ -17,7 +17,13 @@
 
 namespace aios {
 
-enum class OutputKind : uint8_t { kWriteBuffer, kSendMessage, kSendToAddress };
+enum class OutputKind : uint8_t {
+  kWriteBuffer,
+  kSendMessage,
+  kSendToAddress,
+  // What a `Reply` could not send at once, copied.
+  kReply,
+};
 
 // The lookup of the name that a datagram goes to.
 class TargetLookup {

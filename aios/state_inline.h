@@ -3,6 +3,8 @@
 #ifndef AIOS_STATE_INLINE_H_
 #define AIOS_STATE_INLINE_H_
 
+#include <cerrno>
+#include <cstddef>
 #include <span>
 #include <utility>
 
@@ -10,7 +12,9 @@
 #include "aios/async_io_state.h"
 #include "aios/duration.h"
 #include "aios/event_loop.h"
+#include "aios/operation_observer.h"
 #include "aios/output_queue.h"
+#include "aios/reply_batch.h"
 #include "aios/state_extras.h"
 
 namespace aios {
@@ -56,10 +60,48 @@ inline void AsyncIoState::InputIsOver(OperationObserver::End end,
                                       IoStatus status, size_t count) {
   EventLoop& loop = *this->loop();
   input_kind_ = InputKind::kNone;
+  input_paused_ = false;
   ClearDeadline(loop, kReadDeadline);
   UpdateInterest(loop);
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
     observer->OnEnd(this, end, status, count);
+  }
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::WaitForReadable(
+    EventLoop& loop) {
+  if (input_broken_) [[unlikely]] {
+    CompleteInput(BrokenInputStatus(), Error(read_error_));
+    return;
+  }
+  // kqueue is silent about a stream without a peer, and the operation would
+  // never end.
+  if (extras_ != nullptr && extras_->was_unconnected) [[unlikely]] {
+    if (Input(loop)) QueueInput(loop);
+  }
+  UpdateInterest(loop);
+}
+
+// The callback of a `ReadWithChecking` has returned, and wants more.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
+    EventLoop& loop) {
+  input_ended_ = false;
+  SetDeadline(loop, kReadDeadline, read_timeout_);
+  if (input_buffer_ != nullptr) [[likely]] {
+    size_t size = input_buffer_->size();
+    if (size == 0) [[likely]] {
+      loop.input_buffers().Give(std::move(input_buffer_));
+    } else {
+      input_buffer_->old_length = size;
+      if (!input_broken_ && size >= loop.limits().input_buffer_bytes_max)
+          [[unlikely]] {
+        CompleteInput(IoStatus::kError, Error(EMSGSIZE));
+        return;
+      }
+    }
+  }
+  if (input_broken_ || !EventLoop::Wants(*this, kReadable)) [[unlikely]] {
+    WaitForReadable(loop);
   }
 }
 
@@ -100,6 +142,22 @@ inline OutputOperation* AsyncIoState::PopOutput() {
 
 inline bool AsyncIoState::HasOutputToSend() const {
   return output_active_ != nullptr && !output_blocked_;
+}
+
+// What the callback has answered so far leaves in one send.
+inline void AsyncIoState::SendReplies(EventLoop& loop) {
+  ReplyBatch& replies = loop.replies();
+  Transfer sent;
+  if (replies.bytes() <= loop.limits().bytes_per_turn_max) [[likely]] {
+    sent = loop.kernel().Send(handle(), replies.buffers());
+    if (sent.count == replies.bytes()) [[likely]] {
+      replies.Clear();
+      write_status_ = IoStatus::kOk;
+      write_error_ = 0;
+      return;
+    }
+  }
+  QueueReplies(loop, sent);
 }
 
 inline void AsyncIoState::ApplyEndingsOfCallback() {

@@ -100,9 +100,7 @@ class Server {
 // What all TCP servers do: keep the connections.
 class StreamServer : public Server {
  public:
-  // `queue_output`: several writes may be in progress.
-  explicit StreamServer(absl::Duration timeout, bool queue_output = false)
-      : timeout_(timeout), queue_output_(queue_output) {}
+  explicit StreamServer(absl::Duration timeout) : timeout_(timeout) {}
 
   absl::StatusOr<aios::SocketAddress> Listen(WaitStateCollection& collection,
                                              const aios::IpAddress& address,
@@ -118,7 +116,6 @@ class StreamServer : public Server {
          .reuseport = share_port,
          .read_timeout = timeout_,
          .write_timeout = timeout_,
-         .queue_output = queue_output_,
          .handle_name = "echo_server",
          .error_function = [](aios::AcceptingHandle&, aios::Error error) {
            std::cerr << "echo_server: connections have to wait: "
@@ -133,8 +130,6 @@ class StreamServer : public Server {
   // The user info of a state; small enough to need no memory of its own.
   struct Connection {
     uint32_t position;  // in `connections_`
-    // Input is not read: the answer to what came before is not written yet.
-    bool paused = false;
   };
   static Connection& ConnectionOf(AsyncIoState& state) {
     return *std::any_cast<Connection>(&state.user_info());
@@ -163,7 +158,6 @@ class StreamServer : public Server {
   }
 
   const absl::Duration timeout_;
-  const bool queue_output_;
   std::unique_ptr<aios::AcceptingHandle> listener_;
   std::vector<std::unique_ptr<AsyncIoState>> connections_;
 };
@@ -172,95 +166,28 @@ class EchoServer : public StreamServer {
  public:
   // `frame`: bytes of a message; 0: whatever arrives together is one.
   EchoServer(absl::Duration timeout, size_t frame)
-      : StreamServer(timeout, frame > 0), frame_(frame) {}
+      : StreamServer(timeout), frame_(frame) {}
 
  private:
   void Serve(AsyncIoState& state) override {
     Check(state.ReadWithChecking(
         [this](AsyncIoState& state, const IoResult& input) {
-          if (state.output_queue_length() != 0) {
-            // Whatever it is, it is there again when the answer is written.
-            ConnectionOf(state).paused = true;
-            ++paused_;
-            if (input.ok()) Check(state.Finish());
-          } else if (input.ok()) {
-            size_t size = frame_ > 0 ? frame_ : input.data.size();
-            size_t answered = 0;
-            for (; input.data.size() - answered >= size; answered += size) {
-              Answer(state, input.data.substr(answered, size));
-            }
-            Check(state.Discard(answered));
-          } else {
+          if (!input.ok()) {
             Remove(state);
+            return;
           }
-        }));
-  }
-
-  void Answer(AsyncIoState& state, std::string_view input) {
-    ++totals_.messages;
-    Buffer* buffer = TakeBuffer();
-    std::string_view answer = buffer->Fill(input);
-    Check(state.WriteBuffer(
-        answer, [this, buffer](AsyncIoState& state, const IoResult& output) {
-          totals_.bytes += output.count;
-          GiveBuffer(buffer);
-          if (!output.ok()) {
-            Remove(state);
-          } else if (paused_ != 0 && state.output_queue_length() == 0 &&
-                     std::exchange(ConnectionOf(state).paused, false)) {
-            --paused_;
-            Serve(state);
+          size_t size = frame_ > 0 ? frame_ : input.data.size();
+          size_t answered = 0;
+          for (; input.data.size() - answered >= size; answered += size) {
+            ++totals_.messages;
+            Check(state.Reply(input.data.substr(answered, size)));
           }
+          totals_.bytes += answered;
+          Check(state.Discard(answered));
         }));
-  }
-
-  // What is being written back. Grows to what is read at a time.
-  class Buffer {
-   public:
-    std::string_view Fill(std::string_view bytes) {
-      if (bytes.size() > size_) {
-        data_.reset(new char[bytes.size()]);
-        size_ = bytes.size();
-      }
-      std::memcpy(data_.get(), bytes.data(), bytes.size());
-      return {data_.get(), bytes.size()};
-    }
-
-    void ReturnMemory() {
-      data_.reset();
-      size_ = 0;
-    }
-
-   private:
-    std::unique_ptr<char[]> data_;
-    size_t size_ = 0;
-  };
-
-  Buffer* TakeBuffer() {
-    if (free_.empty()) {
-      buffers_.push_back(std::make_unique<Buffer>());
-      return buffers_.back().get();
-    }
-    Buffer* buffer = free_.back();
-    free_.pop_back();
-    return buffer;
-  }
-
-  void GiveBuffer(Buffer* buffer) {
-    if (free_.size() >= kBuffersKeptMax) buffer->ReturnMemory();
-    free_.push_back(buffer);
   }
 
   const size_t frame_;
-  // How many connections are paused, or were when they ended.
-  size_t paused_ = 0;
-  // As many connections as one turn serves find their buffers here; those of a
-  // larger crowd, or of peers that take their answers slowly, are given back.
-  static constexpr size_t kBuffersKeptMax = 256;
-
-  // All there are, and those that are not in use.
-  std::vector<std::unique_ptr<Buffer>> buffers_;
-  std::vector<Buffer*> free_;
 };
 
 class SinkServer : public StreamServer {
