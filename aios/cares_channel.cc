@@ -623,6 +623,9 @@ void CaresChannel::AfterCall() {
   if (deadline != kForever) loop.ScheduleTimer(*this, deadline);
 }
 
+// It has no handle.
+void CaresChannel::OnReady(Readiness /*ready*/) {}
+
 Nanoseconds CaresChannel::OnTimer(Nanoseconds now) {
   if (deadline_ > now) return deadline_;
   loop()->Due(*this, deadline_, loop()->NextDeadlineOrder(), 0);

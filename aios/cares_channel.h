@@ -82,7 +82,7 @@ class CaresChannel final : private Watcher {
   CaresChannel(ReplyFunction reply, void* context);
 
   // Watcher: the timer.
-  void OnReady(Readiness /*ready*/) override {}
+  void OnReady(Readiness ready) override;
   void OnWatchFailed(Error /*error*/) override {}
   Nanoseconds OnTimer(Nanoseconds now) override;
   void OnDue(uint8_t which) override;

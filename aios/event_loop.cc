@@ -53,25 +53,28 @@ NameService& EventLoop::names() {
 }
 
 bool EventLoop::Wait(Nanoseconds duration_max) {
+  AIOS_CHECK(!in_call_, "Wait must not be called from a callback");
   CheckThread();
   owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   // Code of the user ran since the last turn, perhaps for long.
   now_ = kernel_.Now();
-  WaitForWork(duration_max);
-  return report_end_ != 0 || !completions_.empty() || !flush_queue_.empty() ||
-         has_posted_.load(std::memory_order_acquire) || NextDeadline() <= now_;
+  // What an earlier wait found and nobody served is found again.
+  bool unserved = report_next_ != report_end_;
+  WaitForWork(unserved ? 0 : duration_max);
+  return report_next_ != report_end_ || !completions_.empty() ||
+         !flush_queue_.empty() || has_posted_.load(std::memory_order_acquire) ||
+         NextDeadline() <= now_;
 }
 
 inline Nanoseconds EventLoop::PrepareWait() {
-  if (!flush_queue_.empty()) [[unlikely]] {
+  if (!flush_queue_.empty() || !interest_queue_.empty()) [[unlikely]] {
     Flush();
-  }
-  if (!interest_queue_.empty()) [[unlikely]] {
     ApplyInterest();
+    if (!flush_queue_.empty()) return 0;
   }
-  if (report_next_ != report_end_ || !completions_.empty() ||
-      !flush_queue_.empty() || has_posted_.load(std::memory_order_acquire) ||
-      stop_.load(std::memory_order_acquire)) [[unlikely]] {
+  // A stop need not be looked for: it wakes the wait.
+  if (!completions_.empty() || has_posted_.load(std::memory_order_acquire))
+      [[unlikely]] {
     return 0;
   }
   Nanoseconds deadline = NextDeadline();
@@ -79,12 +82,10 @@ inline Nanoseconds EventLoop::PrepareWait() {
                               : std::max<Nanoseconds>(deadline - now_, 0);
 }
 
-void EventLoop::WaitForWork(Nanoseconds duration_max) {
-  AIOS_CHECK(!in_call_, "Wait and Loop must not be called from a callback");
+inline void EventLoop::WaitForWork(Nanoseconds duration_max) {
   Nanoseconds timeout = std::min(duration_max, PrepareWait());
-  // What an earlier wait found and nobody served is found again.
-  report_next_ = 0;
-  report_end_ = kernel_.Wait(*poller_, reports_, timeout);
+  report_next_ = reports_.data();
+  report_end_ = report_next_ + kernel_.Wait(*poller_, reports_, timeout);
   now_ = kernel_.Now();
 }
 
@@ -101,38 +102,47 @@ Nanoseconds EventLoop::Turn() {
 }
 
 inline void EventLoop::ServeReports() {
-  while (report_next_ != report_end_) {
-    const Report& report = reports_[report_next_++];
-    auto* watcher = static_cast<Watcher*>(report.token);
+  Report* const end = report_end_;
+  for (Report* report = report_next_; report != end; ++report) {
+    // Those that follow have not been served: `ForgetReportsOf`.
+    report_next_ = report + 1;
+    auto* watcher = static_cast<Watcher*>(report->token);
     if (watcher == nullptr) [[unlikely]] {
       continue;
     }
-    Readiness wanted = report.ready & watcher->wanted_;
-    if (wanted == report.ready && report.error.ok()) [[likely]] {
-      watcher->OnReady(wanted);
+    int unwanted = report->ready & ~watcher->wanted_;
+    if ((unwanted | report->error.code()) == 0) [[likely]] {
+      watcher->OnReady(report->ready);
     } else {
-      ServeUnwanted(report, *watcher);
+      ServeUnwanted(*report, *watcher);
     }
-    if (calls_back_) RunCompletions();
+    if (!completions_.empty() && calls_back_) RunWaitingCompletions();
   }
 }
 
-void EventLoop::Call() {
-  AIOS_CHECK(!in_call_, "Call must not be called from a callback");
-  CheckThread();
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void EventLoop::ServeTurn() {
   in_call_ = true;
   ++turn_;
   bool posted = has_posted_.load(std::memory_order_acquire);
-  if (NextDeadline() <= now_) FindDue();
   // Callbacks run while their bytes are in the cache, unless they have to wait
   // for the deadlines and posted functions of this turn.
-  calls_back_ = due_.empty() && !posted;
+  calls_back_ = !posted;
+  if (NextDeadline() <= now_) [[unlikely]] {
+    FindDue();
+    if (!due_.empty()) calls_back_ = false;
+  }
   ServeReports();
   if (!calls_back_) [[unlikely]] {
     FireDue();
     if (posted) RunPosted();
     calls_back_ = true;
   }
+  if (!completions_.empty() || !flush_queue_.empty()) FinishTurn();
+  calls_back_ = false;
+  in_call_ = false;
+}
+
+void EventLoop::FinishTurn() {
   for (int round = 0; round < kRoundsPerTurnMax; ++round) {
     for (int i = 0; i < kCallbacksPerRoundMax && !completions_.empty(); ++i) {
       RunWaitingCompletions();
@@ -140,8 +150,12 @@ void EventLoop::Call() {
     if (flush_queue_.empty()) break;
     Flush();
   }
-  calls_back_ = false;
-  in_call_ = false;
+}
+
+void EventLoop::Call() {
+  AIOS_CHECK(!in_call_, "Call must not be called from a callback");
+  CheckThread();
+  ServeTurn();
 }
 
 // The report is of more than `watcher` wants, or of an error.
@@ -242,10 +256,10 @@ void EventLoop::ApplyInterest() {
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void EventLoop::ForgetReportsOf(
     const Watcher& watcher) {
-  // Those that have not been served: at most as many as a wait takes.
-  for (size_t i = report_next_; i != report_end_; ++i) {
-    if (reports_[i].token == static_cast<const void*>(&watcher)) {
-      reports_[i].token = nullptr;
+  // At most as many as a wait takes.
+  for (Report* report = report_next_; report != report_end_; ++report) {
+    if (report->token == static_cast<const void*>(&watcher)) {
+      report->token = nullptr;
     }
   }
 }
@@ -353,12 +367,13 @@ void EventLoop::StartRunning() {
 }
 
 void EventLoop::Run() {
+  AIOS_CHECK(!in_call_, "Loop must not be called from a callback");
   CheckThread();
   owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   now_ = kernel_.Now();
   while (!stop_.load(std::memory_order_acquire)) {
     WaitForWork(kForever);
-    Call();
+    ServeTurn();
   }
   std::lock_guard<std::mutex> lock(mutex_);
   running_loop_ = false;

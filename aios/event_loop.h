@@ -252,9 +252,12 @@ class EventLoop {
     std::thread::id owner = owner_.load(std::memory_order_relaxed);
     return owner == std::thread::id() || owner == std::this_thread::get_id();
   }
-  void WaitForWork(Nanoseconds duration_max);
-  // Phases 1 and 2 of a turn; returns how long it may sleep then.
+  // Phases 1 to 4 of a turn.
+  inline void WaitForWork(Nanoseconds duration_max);
+  // Phases 1 and 2; returns how long the turn may sleep then.
   inline Nanoseconds PrepareWait();
+  // The other phases.
+  inline void ServeTurn();
   // A turn without sleeping, for a kernel that drives the collection.
   Nanoseconds Turn();
   void ApplyInterest();
@@ -267,11 +270,10 @@ class EventLoop {
   void RunPosted() noexcept;
   // What `Post` returns when it refuses, with `mutex_` held.
   absl::Status PostRefused(const absl::AnyInvocable<void()>& function) const;
-  void RunCompletions() {
-    if (!completions_.empty()) RunWaitingCompletions();
-  }
   void RunWaitingCompletions();
   void Flush();
+  // Phase 8, when there is something to do in it.
+  void FinishTurn();
   Nanoseconds NextDeadline() const {
     return deadlines_ == 0 ? kForever : timers_.NextExpiry();
   }
@@ -301,8 +303,8 @@ class EventLoop {
   // What the last wait gave and `Call` has not yet served.
   static constexpr size_t kReportsMax = 128;
   std::array<Report, kReportsMax> reports_;
-  size_t report_next_ = 0;
-  size_t report_end_ = 0;
+  Report* report_next_ = reports_.data();
+  Report* report_end_ = reports_.data();
 
   TicketQueue<Watcher*> interest_queue_;
   TicketQueue<Watcher*> flush_queue_;

@@ -16,6 +16,7 @@ void TimerWheel::Schedule(TimerEntry& entry, Nanoseconds expiry) {
   entry.link = &slot.first;
   slot.first = &entry;
   slot.expiry_min = std::min(slot.expiry_min, expiry);
+  next_expiry_ = std::min(next_expiry_, expiry);
   occupied_[level] |= uint64_t{1} << index;
   levels_ |= uint64_t{1} << level;
 }
@@ -27,11 +28,23 @@ void TimerWheel::MarkEmpty(size_t position) {
   if (occupied_[level] == 0) levels_ &= ~(uint64_t{1} << level);
 }
 
+void TimerWheel::FindNextExpiry() {
+  if (levels_ == 0) {
+    next_expiry_ = kForever;
+    return;
+  }
+  int level = __builtin_ctzll(levels_);
+  int index = __builtin_ctzll(occupied_[level]);
+  next_expiry_ = slots_[level * kSlots + index].expiry_min;
+}
+
 void TimerWheel::CancelledLast(TimerEntry** link) {
   // If `link` lies among the slots, the list had no other.
   auto offset = reinterpret_cast<uintptr_t>(link) -
                 reinterpret_cast<uintptr_t>(slots_.data());
-  if (offset < sizeof(slots_)) MarkEmpty(offset / sizeof(Slot));
+  if (offset >= sizeof(slots_)) return;
+  MarkEmpty(offset / sizeof(Slot));
+  FindNextExpiry();
 }
 
 TimerEntry* TimerWheel::Advance(Nanoseconds now) {
@@ -67,6 +80,7 @@ TimerEntry* TimerWheel::Advance(Nanoseconds now) {
     if (last) break;
   }
   tick_ = std::max(tick_, target);
+  FindNextExpiry();
   return due;
 }
 

@@ -48,12 +48,7 @@ class TimerWheel {
 
   // A moment before which nothing is due: exact as long as nothing was
   // cancelled, otherwise perhaps too early. `kForever` when the wheel is empty.
-  Nanoseconds NextExpiry() const {
-    if (levels_ == 0) return kForever;
-    int level = __builtin_ctzll(levels_);
-    return slots_[level * kSlots + __builtin_ctzll(occupied_[level])]
-        .expiry_min;
-  }
+  Nanoseconds NextExpiry() const { return next_expiry_; }
 
   // Moves the time on to `now`, takes every entry off whose expiry is not
   // later, and returns them as a list linked by `next`, in no particular order.
@@ -74,6 +69,8 @@ class TimerWheel {
   };
 
   void MarkEmpty(size_t position);
+  // Looks for `next_expiry_` in the first slot, which has the earliest ticks.
+  void FindNextExpiry();
   // The last entry of the list that `link` belongs to was taken off.
   void CancelledLast(TimerEntry** link);
 
@@ -82,6 +79,7 @@ class TimerWheel {
   std::array<uint64_t, kLevels> occupied_ = {};
   uint64_t levels_ = 0;  // bit set: the level has an occupied slot
   uint64_t tick_ = 0;    // the current tick
+  Nanoseconds next_expiry_ = kForever;
 };
 
 }  // namespace aios

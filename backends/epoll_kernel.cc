@@ -63,11 +63,13 @@ uint32_t ToEvents(Readiness readiness) {
 // EPOLLERR and EPOLLHUP come unasked. Either may mean that a call in either
 // direction has an answer; which one, only the call can tell.
 Readiness ToReadiness(uint32_t events) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) [[unlikely]] {
+  if ((events & ~uint32_t{EPOLLIN | EPOLLOUT}) != 0) [[unlikely]] {
     return kReadable | kWritable;
   }
-  static_assert(EPOLLIN == kReadable && EPOLLOUT == 2 * kWritable);
-  return static_cast<Readiness>((events & EPOLLIN) | (events & EPOLLOUT) / 2);
+  // Half of 1, 4 and both, rounded up, is 1, 2 and both.
+  static_assert(EPOLLIN == 1 && EPOLLOUT == 4);
+  static_assert(kReadable == 1 && kWritable == 2);
+  return static_cast<Readiness>((events + 1) / 2);
 }
 
 // `epoll_wait` with the timeout in milliseconds, rounded up.
@@ -162,17 +164,16 @@ size_t EpollKernel::Wait(Poller& poller, std::span<Report> reports,
   std::array<epoll_event, kEventsMax> events;
   auto room = static_cast<int>(std::min(reports.size(), events.size()));
   int found = WaitForEvents(own.epoll(), events.data(), room, timeout);
-  if (room == 1 && found == 1 && events[0].data.ptr == &own) [[unlikely]] {
-    // The wake took the only place, perhaps from a report.
-    found = WaitForEvents(own.epoll(), events.data(), room, 0);
-  }
   // Negative when interrupted: an early return without reports. The caller
   // comes back with what is left of its timeout.
+  if (found <= 0) return 0;
   Report* report = reports.data();
-  for (int i = 0; i < found; ++i) {
-    const epoll_event& event = events[static_cast<size_t>(i)];
+  for (const epoll_event& event :
+       std::span(events).first(static_cast<size_t>(found))) {
     if (event.data.ptr == &own) [[unlikely]] {
-      continue;  // the wake
+      // The wake. It may have taken the only place from a report.
+      if (room == 1) return Wait(poller, reports, 0);
+      continue;
     }
     *report++ = {.token = event.data.ptr, .ready = ToReadiness(event.events)};
   }
