@@ -201,6 +201,7 @@ size_t AsyncIoState::Close(CloseOptions options) {
   IoCallback input_callback;
   if (input_callback_runs_) {
     SendRepliesOfCallback();
+    may_reply_ = false;
   } else {
     input_callback = std::move(input_callback_);
   }

@@ -483,7 +483,9 @@ class AsyncIoState final : private Watcher {
   void ReceiveFromStream(EventLoop& loop);
   void ServeReady(EventLoop& loop, Readiness ready);
   bool Input(EventLoop& loop);
-  inline bool InputToOwnBuffer(EventLoop& loop);
+  bool InputToOwnBuffer(EventLoop& loop);
+  inline size_t ReadToOwnBuffer(EventLoop& loop, Error* error);
+  bool EndOfOwnBuffer(EventLoop& loop, Error error);
   inline bool InputToBuffer(EventLoop& loop);
   inline bool InputMessage(EventLoop& loop);
   inline bool InputDatagram(EventLoop& loop);
@@ -511,6 +513,7 @@ class AsyncIoState final : private Watcher {
   static void RunInput(void* state);
   inline void RunChecking(EventLoop& loop) noexcept;
   inline void ContinueChecking(EventLoop& loop);
+  inline void PutOffReadDeadline(EventLoop& loop);
   void EndChecking(EventLoop& loop);
   void ReleaseInputBuffer();
   size_t TakeBuffered(std::span<char> buffer);
@@ -658,7 +661,24 @@ class AsyncIoState final : private Watcher {
   InputKind input_kind_ = InputKind::kNone;
   Udp udp_ = Udp::kNo;
 
+  // What every callback of a `ReadWithChecking` looks at is in one byte.
   bool closed_ : 1 = false;
+  // `Discard` and `Finish` are allowed now; `Reply`, too; `Finish` has nothing
+  // to end.
+  bool may_discard_ : 1 = false;
+  bool may_reply_ : 1 = false;
+  bool finished_ : 1 = false;
+  // The callback of a `ReadWithChecking` is running, out of `input_callback_`:
+  // that stays as it is, and so does the object, even when it is deleted.
+  bool input_callback_runs_ : 1 = false;
+  bool deleted_ : 1 = false;
+  // There are replies in the output queue.
+  bool replies_wait_ : 1 = false;
+  // The stream has failed for good; `write_status_` says how.
+  bool output_broken_ : 1 = false;
+
+  // The last send did not take everything: wait for `kWritable`.
+  bool output_blocked_ : 1 = false;
   bool connecting_ : 1 = false;
   // A connect failed or was aborted: there is no socket.
   bool unconnected_ : 1 = false;
@@ -668,14 +688,9 @@ class AsyncIoState final : private Watcher {
   bool socket_ipv6_ : 1 = false;
   // The stream has ended or failed for good; `read_status_` says how.
   bool input_broken_ : 1 = false;
-  bool output_broken_ : 1 = false;
-  // The last send did not take everything: wait for `kWritable`.
-  bool output_blocked_ : 1 = false;
   // The input operation has ended, its callback has not run.
   bool input_ended_ : 1 = false;
-  // There are replies in the output queue.
-  bool replies_wait_ : 1 = false;
-  // So the `ReadWithChecking` is not continued yet; `input_ended_` is set.
+  // Replies wait: the `ReadWithChecking` is not continued before they are sent.
   bool input_paused_ : 1 = false;
   bool input_truncated_ : 1 = false;
   bool needs_address_ : 1 = false;
@@ -683,13 +698,6 @@ class AsyncIoState final : private Watcher {
   bool asks_again_ : 1 = false;
   // The callback of a receive is running: what is in the batch comes after it.
   bool receive_callback_runs_ : 1 = false;
-  // `Discard` and `Finish` are allowed now; `Finish` has nothing to end.
-  bool may_discard_ : 1 = false;
-  bool finished_ : 1 = false;
-  // The callback of a `ReadWithChecking` is running, out of `input_callback_`:
-  // that stays as it is, and so does the object, even when it is deleted.
-  bool input_callback_runs_ : 1 = false;
-  bool deleted_ : 1 = false;
 };
 
 // Makes a state for a socket that exists already. `handle` must be a stream or

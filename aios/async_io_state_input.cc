@@ -296,10 +296,12 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
   }
   finished_ = false;
   may_discard_ = true;
+  may_reply_ = true;
   input_callback_runs_ = true;
   loop.BeginCallback(*this);
   input_callback_(*this, result);
   input_callback_runs_ = false;
+  may_reply_ = false;
   may_discard_ = false;
   if (finished_ || closed_) [[unlikely]] {
     EndChecking(loop);
@@ -346,22 +348,26 @@ void AsyncIoState::EndChecking(EventLoop& loop) {
 // ---- Reading. What returns a bool says whether the operation has ended now:
 // its outcome is noted, and `QueueInput` or the callback come next.
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputToOwnBuffer(
-    EventLoop& loop) {
+// Returns how many bytes it has read; none: see `EndStream`.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline size_t AsyncIoState::ReadToOwnBuffer(
+    EventLoop& loop, Error* error) {
+  size_t room_max = loop.limits().input_buffer_bytes_max;
   if (input_buffer_ == nullptr) [[likely]] {
     input_buffer_ = loop.input_buffers().Take();
+  } else {
+    room_max -= input_buffer_->size();
   }
-  size_t wanted = std::min<size_t>(
-      max_read_, loop.limits().input_buffer_bytes_max - input_buffer_->size());
+  size_t wanted = std::min<size_t>(max_read_, room_max);
   Transfer transfer =
       loop.kernel().Receive(handle(), input_buffer_->Room(wanted));
-  if (transfer.count == 0) [[unlikely]] {
-    if (input_buffer_->size() == 0) {
-      loop.input_buffers().Give(std::move(input_buffer_));
-    }
-    return EndStream(transfer.error);
-  }
   input_buffer_->Append(transfer.count);
+  *error = transfer.error;
+  return transfer.count;
+}
+
+bool AsyncIoState::InputToOwnBuffer(EventLoop& loop) {
+  Error error;
+  if (ReadToOwnBuffer(loop, &error) == 0) return EndOfOwnBuffer(loop, error);
   // The status is that of the start.
   input_ended_ = true;
   return true;
@@ -369,24 +375,18 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputToOwnBuffer(
 
 void AsyncIoState::OnReady(Readiness ready) {
   EventLoop& loop = *this->loop();
-  if (ready != kReadable) [[unlikely]] {
+  if (ready != kReadable || !loop.MayCallBack()) [[unlikely]] {
     ServeReady(loop, ready);
-    return;
-  }
-  if (udp_ != Udp::kNo) {
+  } else if (input_kind_ == InputKind::kReadWithChecking) {
+    Error error;
+    if (ReadToOwnBuffer(loop, &error) != 0) [[likely]] {
+      RunChecking(loop);
+    } else if (EndOfOwnBuffer(loop, error)) {
+      RunInput(this);
+    }
+  } else if (udp_ != Udp::kNo) {
     OnDatagram(loop);
-    return;
-  }
-  bool checking = input_kind_ == InputKind::kReadWithChecking && !input_ended_;
-  bool ended = checking ? InputToOwnBuffer(loop) : Input(loop);
-  if (!ended) [[unlikely]] {
-    return;
-  }
-  if (!loop.MayCallBack()) [[unlikely]] {
-    QueueInput(loop);
-  } else if (checking && read_status_ == IoStatus::kOk) [[likely]] {
-    RunChecking(loop);
-  } else {
+  } else if (Input(loop)) {
     RunInput(this);
   }
 }
@@ -555,6 +555,13 @@ bool AsyncIoState::InputPeek(EventLoop& loop) {
                   transfer.error);
 }
 
+bool AsyncIoState::EndOfOwnBuffer(EventLoop& loop, Error error) {
+  if (input_buffer_->size() == 0) {
+    loop.input_buffers().Give(std::move(input_buffer_));
+  }
+  return EndStream(error);
+}
+
 // A stream gave nothing, and `error` or the end as the reason.
 bool AsyncIoState::EndStream(Error error) {
   if (error.code() == EAGAIN) return false;
@@ -594,6 +601,7 @@ void AsyncIoState::RunInput(void* object) {
   EventLoop& loop = *state.loop();
   if (state.input_kind_ == InputKind::kReadWithChecking &&
       state.read_status_ == IoStatus::kOk) {
+    state.input_ended_ = false;
     state.RunChecking(loop);
   } else {
     if (state.CallBackOnce(loop) && state.HasOutputToSend()) {
@@ -762,6 +770,7 @@ absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {
   if (n != 0) input_buffer_->Consume(n);
   size_t left = there - n;
   may_discard_ = false;
+  may_reply_ = false;
   if (!finished_) {
     finished_ = true;
     InputIsOver(OperationObserver::End::kCallback, IoStatus::kOk, left);

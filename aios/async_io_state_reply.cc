@@ -20,9 +20,8 @@
 namespace aios {
 
 absl::Status AsyncIoState::Reply(std::string_view data) {
-  if (!(input_callback_runs_ & may_discard_) || closed_ || data.empty() ||
-      output_first_ != nullptr || output_broken_ || loop()->replies().full())
-      [[unlikely]] {
+  if (!may_reply_ || output_broken_ || data.empty() ||
+      output_first_ != nullptr || loop()->replies().full()) [[unlikely]] {
     return ReplyInDetail(data);
   }
   loop()->replies().Add(data);
@@ -32,7 +31,7 @@ absl::Status AsyncIoState::Reply(std::string_view data) {
 absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
   constexpr const char* kCall = "Reply";
   if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
-  if (!input_callback_runs_ || !may_discard_) {
+  if (!may_reply_) {
     return absl::FailedPreconditionError(absl::StrCat(
         Refusal(kCall),
         "only the callback of ReadWithChecking may call it, and not after "
@@ -102,7 +101,13 @@ void AsyncIoState::ReplyEnded(IoStatus status, Error error) {
   input_paused_ = false;
   EventLoop& loop = *this->loop();
   if (status == IoStatus::kOk || input_broken_) {
-    ContinueChecking(loop);
+    input_ended_ = false;
+    if (input_buffer_ != nullptr) {
+      ContinueChecking(loop);
+    } else {
+      PutOffReadDeadline(loop);
+      WaitForReadable(loop);
+    }
   } else {
     CompleteInput(status, error);
   }
@@ -111,6 +116,7 @@ void AsyncIoState::ReplyEnded(IoStatus status, Error error) {
 // In place of going on, while replies wait.
 void AsyncIoState::PauseChecking(EventLoop& loop) {
   input_paused_ = true;
+  input_ended_ = true;
   ReleaseInputBuffer();
   ClearDeadline(loop, kReadDeadline);
   UpdateInterest(loop);

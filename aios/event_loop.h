@@ -139,6 +139,12 @@ class EventLoop {
     return now_;
   }
 
+  // The same in a turn.
+  Nanoseconds turn_time() const {
+    AIOS_DCHECK(in_call_, "the time of a turn is only known in it");
+    return now_;
+  }
+
   // Whether a turn is in progress.
   bool in_call() const { return in_call_; }
 

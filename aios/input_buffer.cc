@@ -36,7 +36,13 @@ std::unique_ptr<InputBuffer> InputBufferPool::TakeOther() {
 }
 
 void InputBufferPool::GiveOther(std::unique_ptr<InputBuffer> buffer) {
-  if (others_.size() + 1 < kKeptMax) others_.push_back(std::move(buffer));
+  // Buffers that had to grow are let go: a burst must not hold memory for ever.
+  if (buffer->capacity_ != InputBuffer::kCapacity) return;
+  if (next_ == nullptr) {
+    next_ = std::move(buffer);
+  } else if (others_.size() + 1 < kKeptMax) {
+    others_.push_back(std::move(buffer));
+  }
 }
 
 }  // namespace aios

@@ -67,24 +67,20 @@ class InputBufferPool {
 
   std::unique_ptr<InputBuffer> Take() {
     if (next_ == nullptr) [[unlikely]] {
-      return TakeOther();
+      next_ = TakeOther();
     }
     return std::move(next_);
   }
 
   // `buffer` is empty.
-  void Give(std::unique_ptr<InputBuffer> buffer) {
-    // Buffers that had to grow are let go: a burst must not hold memory for
-    // ever.
-    if (buffer->capacity_ != InputBuffer::kCapacity) [[unlikely]] {
-      return;
-    }
+  void Give(std::unique_ptr<InputBuffer>&& buffer) {
     buffer->old_length = 0;
-    if (next_ != nullptr) [[unlikely]] {
+    if (buffer->capacity_ != InputBuffer::kCapacity || next_ != nullptr)
+        [[unlikely]] {
       GiveOther(std::move(buffer));
       return;
     }
-    next_ = std::move(buffer);
+    next_.swap(buffer);
   }
 
  private:

@@ -16,30 +16,34 @@ namespace aios {
 // runs at a time, so one batch does for all states of a collection.
 class ReplyBatch {
  public:
+  ReplyBatch() = default;
+  ReplyBatch(const ReplyBatch&) = delete;
+  ReplyBatch& operator=(const ReplyBatch&) = delete;
+
   // As many as one gathering send takes.
   static constexpr size_t kLengthMax = 64;
 
-  bool empty() const { return length_ == 0; }
-  bool full() const { return length_ == kLengthMax; }
+  bool empty() const { return end_ == buffers_.data(); }
+  bool full() const { return end_ == buffers_.data() + kLengthMax; }
   size_t bytes() const { return bytes_; }
   std::span<const ConstBuffer> buffers() const {
-    return {buffers_.data(), length_};
+    return {buffers_.data(), end_};
   }
 
   // It is not full.
   void Add(std::string_view data) {
-    buffers_[length_++] = {data.data(), data.size()};
+    *end_++ = {data.data(), data.size()};
     bytes_ += data.size();
   }
   void Clear() {
-    length_ = 0;
+    end_ = buffers_.data();
     bytes_ = 0;
   }
 
  private:
-  size_t length_ = 0;
-  size_t bytes_ = 0;
   std::array<ConstBuffer, kLengthMax> buffers_;
+  ConstBuffer* end_ = buffers_.data();
+  size_t bytes_ = 0;
 };
 
 }  // namespace aios

@@ -82,25 +82,35 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::WaitForReadable(
   UpdateInterest(loop);
 }
 
+// `SetDeadline` for an operation that goes on: mostly its deadline was set
+// before and moves to a later time, which the timer finds when it expires.
+inline void AsyncIoState::PutOffReadDeadline(EventLoop& loop) {
+  Nanoseconds deadline = DeadlineAfter(loop.turn_time(), read_timeout_);
+  if (deadline < read_deadline_ || deadline == kForever) [[unlikely]] {
+    SetDeadline(loop, kReadDeadline, read_timeout_);
+    return;
+  }
+  read_deadline_ = deadline;
+  read_order_ = loop.NextDeadlineOrder();
+}
+
 // The callback of a `ReadWithChecking` has returned, and wants more.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
     EventLoop& loop) {
-  input_ended_ = false;
-  SetDeadline(loop, kReadDeadline, read_timeout_);
-  if (input_buffer_ != nullptr) [[likely]] {
-    size_t size = input_buffer_->size();
-    if (size == 0) [[likely]] {
-      loop.input_buffers().Give(std::move(input_buffer_));
-    } else {
-      input_buffer_->old_length = size;
-      if (!input_broken_ && size >= loop.limits().input_buffer_bytes_max)
-          [[unlikely]] {
-        CompleteInput(IoStatus::kError, Error(EMSGSIZE));
-        return;
-      }
+  PutOffReadDeadline(loop);
+  size_t size = input_buffer_->size();
+  if (size == 0) [[likely]] {
+    loop.input_buffers().Give(std::move(input_buffer_));
+  } else {
+    input_buffer_->old_length = size;
+    if (!input_broken_ && size >= loop.limits().input_buffer_bytes_max)
+        [[unlikely]] {
+      CompleteInput(IoStatus::kError, Error(EMSGSIZE));
+      return;
     }
   }
-  if (input_broken_ || !EventLoop::Wants(*this, kReadable)) [[unlikely]] {
+  // A broken stream is in nobody's interest.
+  if (!EventLoop::Wants(*this, kReadable)) [[unlikely]] {
     WaitForReadable(loop);
   }
 }

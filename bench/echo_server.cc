@@ -176,15 +176,26 @@ class EchoServer : public StreamServer {
             Remove(state);
             return;
           }
-          size_t size = frame_ > 0 ? frame_ : input.data.size();
-          size_t answered = 0;
-          for (; input.data.size() - answered >= size; answered += size) {
-            ++totals_.messages;
-            Check(state.Reply(input.data.substr(answered, size)));
-          }
+          size_t answered = frame_ == 0 ? Answer(state, input.data)
+                                        : AnswerFrames(state, input.data);
           totals_.bytes += answered;
           Check(state.Discard(answered));
         }));
+  }
+
+  // Both return how many bytes that was.
+  size_t Answer(AsyncIoState& state, std::string_view message) {
+    ++totals_.messages;
+    Check(state.Reply(message));
+    return message.size();
+  }
+
+  size_t AnswerFrames(AsyncIoState& state, std::string_view input) {
+    size_t answered = 0;
+    while (input.size() - answered >= frame_) {
+      answered += Answer(state, input.substr(answered, frame_));
+    }
+    return answered;
   }
 
   const size_t frame_;
