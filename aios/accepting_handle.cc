@@ -7,7 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
@@ -287,10 +286,10 @@ void AcceptingHandle::TellListening(const absl::Status& status) noexcept {
 inline bool AcceptingHandle::HandOut(EventLoop& loop, Delivery& delivery,
                                      Handle connection) {
   if (delivery.connection_function) [[likely]] {
-    auto state =
-        StateFactory::MakeAccepted(loop, connection, delivery.attributes);
     loop.BeginCallback(*this);
-    delivery.connection_function(*this, std::move(state));
+    delivery.connection_function(
+        *this,
+        StateFactory::MakeAccepted(loop, connection, delivery.attributes));
   } else {
     loop.kernel().Release(connection);
     loop.BeginCallback(*this);
@@ -299,8 +298,7 @@ inline bool AcceptingHandle::HandOut(EventLoop& loop, Delivery& delivery,
   return loop.EndCallback();
 }
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AcceptingHandle::Accept(
-    EventLoop& loop) noexcept {
+void AcceptingHandle::Accept(EventLoop& loop) noexcept {
   // One accept a report costs no call that fails; when the turn before this one
   // had as many as it took, there is a crowd, and it takes more.
   bool crowded = loop.turn() == last_turn_ + 1 && accepted_all_;

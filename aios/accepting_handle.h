@@ -130,7 +130,7 @@ class AcceptingHandle final : private Watcher {
   void TellListening(const absl::Status& status) noexcept;
   void Pause(Error error);
   void CloseNow();
-  inline void Accept(EventLoop& loop) noexcept;
+  void Accept(EventLoop& loop) noexcept;
   inline bool HandOut(EventLoop& loop, Delivery& delivery, Handle connection);
   void TellError() noexcept;
   void FinishClose() noexcept;

@@ -26,16 +26,6 @@ EventLoop& StateFactory::Loop(WaitStateCollection& collection) {
   return *collection.loop_;
 }
 
-inline std::unique_ptr<AsyncIoState> StateFactory::Make(EventLoop& loop,
-                                                        Handle handle,
-                                                        bool socket_ipv6) {
-  std::unique_ptr<AsyncIoState> state(new AsyncIoState);
-  if (socket_ipv6) state->socket_ipv6_ = true;
-  loop.Enter();
-  loop.Add(*state, handle);
-  return state;
-}
-
 std::unique_ptr<AsyncIoState> StateFactory::Make(
     WaitStateCollection& collection, Handle handle, bool socket_ipv6,
     CreateAsyncIoStateOptions&& options) {
@@ -48,19 +38,6 @@ std::unique_ptr<AsyncIoState> StateFactory::Make(
   state->ipv6_ = options.ipv6;
   state->queue_output_ = options.queue_output;
   if (!options.name.empty()) state->set_name(std::move(options.name));
-  return state;
-}
-
-std::unique_ptr<AsyncIoState> StateFactory::MakeAccepted(
-    EventLoop& loop, Handle handle, const StateAttributes& attributes) {
-  std::unique_ptr<AsyncIoState> state = Make(loop, handle, attributes.ipv6);
-  state->read_timeout_ = attributes.read_timeout;
-  state->write_timeout_ = attributes.write_timeout;
-  if (attributes.ipv6) state->ipv6_ = true;
-  if (attributes.queue_output) state->queue_output_ = true;
-  if (!attributes.name.empty()) [[unlikely]] {
-    state->Extras().name = attributes.name;
-  }
   return state;
 }
 

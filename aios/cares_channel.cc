@@ -623,8 +623,10 @@ void CaresChannel::AfterCall() {
   if (deadline != kForever) loop.ScheduleTimer(*this, deadline);
 }
 
-// It has no handle.
+// It has neither a handle nor output.
 void CaresChannel::OnReady(Readiness /*ready*/) {}
+void CaresChannel::OnWatchFailed(Error /*error*/) {}
+void CaresChannel::OnFlush() {}
 
 Nanoseconds CaresChannel::OnTimer(Nanoseconds now) {
   if (deadline_ > now) return deadline_;

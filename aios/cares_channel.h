@@ -83,10 +83,10 @@ class CaresChannel final : private Watcher {
 
   // Watcher: the timer.
   void OnReady(Readiness ready) override;
-  void OnWatchFailed(Error /*error*/) override {}
+  void OnWatchFailed(Error error) override;
   Nanoseconds OnTimer(Nanoseconds now) override;
   void OnDue(uint8_t which) override;
-  void OnFlush() override {}
+  void OnFlush() override;
   void OnCollectionClose() override;
 
   void Start(Question& question);

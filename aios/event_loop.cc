@@ -68,7 +68,7 @@ bool EventLoop::Wait(Nanoseconds duration_max) {
 
 inline Nanoseconds EventLoop::PrepareWait() {
   if (!flush_queue_.empty() || !interest_queue_.empty()) [[unlikely]] {
-    Flush();
+    if (!flush_queue_.empty()) Flush();
     ApplyInterest();
     if (!flush_queue_.empty()) return 0;
   }
@@ -291,7 +291,7 @@ void EventLoop::Remove(Watcher& watcher) {
   for (DueDeadline& due : due_) {
     if (due.watcher == &watcher) due.watcher = nullptr;
   }
-  if (watcher.flush_ticket_ != kNoTicket) {
+  if (watcher.flush_ticket_ != kNoTicket) [[unlikely]] {
     flush_queue_.Cancel(std::exchange(watcher.flush_ticket_, kNoTicket));
   }
   (watcher.previous_ != nullptr ? watcher.previous_->next_ : first_) =

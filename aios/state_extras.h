@@ -15,6 +15,7 @@
 #include "aios/async_io_state.h"
 #include "aios/connect_race.h"
 #include "aios/datagram_batch.h"
+#include "aios/event_loop.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
 #include "aios/ticket_queue.h"
@@ -98,7 +99,7 @@ struct StateFactory {
   static inline std::unique_ptr<AsyncIoState> Make(EventLoop& loop,
                                                    Handle handle,
                                                    bool socket_ipv6);
-  static std::unique_ptr<AsyncIoState> MakeAccepted(
+  static inline std::unique_ptr<AsyncIoState> MakeAccepted(
       EventLoop& loop, Handle handle, const StateAttributes& attributes);
   static StateExtras& Extras(AsyncIoState& state) { return state.Extras(); }
   static EventLoop& Loop(WaitStateCollection& collection);
@@ -115,6 +116,29 @@ struct StateFactory {
       Nanoseconds timeout, IoCallback callback,
       CreateAsyncIoStateOptions options);
 };
+
+inline std::unique_ptr<AsyncIoState> StateFactory::Make(EventLoop& loop,
+                                                        Handle handle,
+                                                        bool socket_ipv6) {
+  std::unique_ptr<AsyncIoState> state(new AsyncIoState);
+  if (socket_ipv6) state->socket_ipv6_ = true;
+  loop.Enter();
+  loop.Add(*state, handle);
+  return state;
+}
+
+inline std::unique_ptr<AsyncIoState> StateFactory::MakeAccepted(
+    EventLoop& loop, Handle handle, const StateAttributes& attributes) {
+  std::unique_ptr<AsyncIoState> state = Make(loop, handle, attributes.ipv6);
+  state->read_timeout_ = attributes.read_timeout;
+  state->write_timeout_ = attributes.write_timeout;
+  if (attributes.ipv6) state->ipv6_ = true;
+  if (attributes.queue_output) state->queue_output_ = true;
+  if (!attributes.name.empty()) [[unlikely]] {
+    state->Extras().name = attributes.name;
+  }
+  return state;
+}
 
 // Binds the sockets of `plan`, as far as the local end is given, and drops the
 // families that it rules out.

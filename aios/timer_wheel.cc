@@ -12,13 +12,16 @@ void TimerWheel::Schedule(TimerEntry& entry, Nanoseconds expiry) {
   int index = static_cast<int>(tick >> (level * kSlotBits)) & (kSlots - 1);
   Slot& slot = slots_[level * kSlots + index];
   entry.next = slot.first;
-  if (entry.next != nullptr) entry.next->link = &entry.next;
   entry.link = &slot.first;
   slot.first = &entry;
   slot.expiry_min = std::min(slot.expiry_min, expiry);
   next_expiry_ = std::min(next_expiry_, expiry);
-  occupied_[level] |= uint64_t{1} << index;
-  levels_ |= uint64_t{1} << level;
+  if (entry.next != nullptr) {
+    entry.next->link = &entry.next;
+  } else {
+    occupied_[level] |= uint64_t{1} << index;
+    levels_ |= uint64_t{1} << level;
+  }
 }
 
 void TimerWheel::MarkEmpty(size_t position) {

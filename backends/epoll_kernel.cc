@@ -32,7 +32,7 @@ namespace {
 // rest.
 constexpr size_t kEventsMax = 256;
 
-constexpr Nanoseconds kNanosecondsPerSecond = 1'000'000'000;
+constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 constexpr uint64_t kNanosecondsPerMillisecond = 1'000'000;
 
 class EpollPoller final : public Poller {
@@ -50,6 +50,10 @@ class EpollPoller final : public Poller {
   const int epoll_;
   const int wake_;
 };
+
+// In events, the eventfd that `Wake` writes to. No caller has this token.
+char wake_token;
+constexpr void* kWakeToken = &wake_token;
 
 EpollPoller& Own(Poller& poller) { return static_cast<EpollPoller&>(poller); }
 
@@ -87,6 +91,7 @@ int WaitMilliseconds(int epoll, epoll_event* events, int count,
   return epoll_wait(epoll, events, count, milliseconds);
 }
 
+// Negative for an error. The caller waits again then.
 inline int WaitForEvents(int epoll, epoll_event* events, int count,
                          Nanoseconds timeout) {
 #if AIOS_HAS_EPOLL_PWAIT2
@@ -95,17 +100,20 @@ inline int WaitForEvents(int epoll, epoll_event* events, int count,
   if (!missing.load(std::memory_order_relaxed)) [[likely]] {
     timespec duration;
     if (timeout != kForever) {
-      duration.tv_sec = timeout / kNanosecondsPerSecond;
-      duration.tv_nsec = timeout % kNanosecondsPerSecond;
+      // Unsigned it is divided with less.
+      auto nanoseconds = static_cast<uint64_t>(timeout);
+      duration.tv_sec =
+          static_cast<time_t>(nanoseconds / kNanosecondsPerSecond);
+      duration.tv_nsec = static_cast<long>(nanoseconds % kNanosecondsPerSecond);
     }
     int result =
         epoll_pwait2(epoll, events, count,
                      timeout != kForever ? &duration : nullptr, nullptr);
     // Old container filters answer EPERM where the system would say ENOSYS.
-    if (result >= 0 || (errno != ENOSYS && errno != EPERM)) [[likely]] {
-      return result;
+    if (result < 0 && (errno == ENOSYS || errno == EPERM)) [[unlikely]] {
+      missing.store(true, std::memory_order_relaxed);
     }
-    missing.store(true, std::memory_order_relaxed);
+    return result;
   }
 #endif
   return WaitMilliseconds(epoll, events, count, timeout);
@@ -125,7 +133,8 @@ Error EpollKernel::NewPoller(std::unique_ptr<Poller>* poller) {
   // Edge-triggered: each write to it is one event, which `Wait` consumes by
   // looking at it. Nobody ever reads the counter.
   auto own = std::make_unique<EpollPoller>(epoll, wake);
-  epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.ptr = own.get()}};
+  epoll_event event = {.events = EPOLLIN | EPOLLET,
+                       .data = {.ptr = kWakeToken}};
   if (epoll_ctl(epoll, EPOLL_CTL_ADD, wake, &event) < 0) return Error(errno);
   *poller = std::move(own);
   return Error();
@@ -134,13 +143,13 @@ Error EpollKernel::NewPoller(std::unique_ptr<Poller>* poller) {
 Error EpollKernel::SetInterest(Poller& poller, Handle handle, void* token,
                                Readiness from, Readiness to) {
   int epoll = Own(poller).epoll();
-  epoll_event event = {.events = ToEvents(to), .data = {.ptr = token}};
   if (to == kNotReady) {
     // Not an empty mask: errors and hang-ups would be reported all the same.
     // Whatever fails here, the handle is not watched afterwards.
-    if (from != kNotReady) epoll_ctl(epoll, EPOLL_CTL_DEL, handle, &event);
+    if (from != kNotReady) epoll_ctl(epoll, EPOLL_CTL_DEL, handle, nullptr);
     return Error();
   }
+  epoll_event event = {.events = ToEvents(to), .data = {.ptr = token}};
   bool add = from == kNotReady;
   int result =
       epoll_ctl(epoll, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, handle, &event);
@@ -160,22 +169,20 @@ Error EpollKernel::SetInterest(Poller& poller, Handle handle, void* token,
 
 size_t EpollKernel::Wait(Poller& poller, std::span<Report> reports,
                          Nanoseconds timeout) {
-  EpollPoller& own = Own(poller);
   std::array<epoll_event, kEventsMax> events;
   auto room = static_cast<int>(std::min(reports.size(), events.size()));
-  int found = WaitForEvents(own.epoll(), events.data(), room, timeout);
-  // Negative when interrupted: an early return without reports. The caller
-  // comes back with what is left of its timeout.
+  int found = WaitForEvents(Own(poller).epoll(), events.data(), room, timeout);
+  // Negative when interrupted, say: an early return without reports. The
+  // caller comes back with what is left of its timeout.
   if (found <= 0) return 0;
   Report* report = reports.data();
-  for (const epoll_event& event :
-       std::span(events).first(static_cast<size_t>(found))) {
-    if (event.data.ptr == &own) [[unlikely]] {
-      // The wake. It may have taken the only place from a report.
+  for (const epoll_event* event = events.data(); found != 0; ++event, --found) {
+    if (event->data.ptr == kWakeToken) [[unlikely]] {
+      // It may have taken the only place from a report.
       if (room == 1) return Wait(poller, reports, 0);
       continue;
     }
-    *report++ = {.token = event.data.ptr, .ready = ToReadiness(event.events)};
+    *report++ = {.token = event->data.ptr, .ready = ToReadiness(event->events)};
   }
   return static_cast<size_t>(report - reports.data());
 }
