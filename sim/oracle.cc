@@ -17,7 +17,8 @@ std::string Seconds(Nanoseconds time) {
 }  // namespace
 
 bool Oracle::IsOutput(std::string_view kind) {
-  return kind.substr(0, 5) == "Write" || kind.substr(0, 4) == "Send";
+  return kind.substr(0, 5) == "Write" || kind.substr(0, 4) == "Send" ||
+         kind == "Reply";
 }
 
 void Oracle::Violation(std::string_view what, const Operation& operation) {

@@ -108,6 +108,14 @@ TEST_F(OracleTest, I5_AWriteThatOvertakesAnother) {
   ExpectViolation("I5: a write that was started later has ended before");
 }
 
+TEST_F(OracleTest, I5_AReplyThatAWriteOvertakes) {
+  Start(1, 10, "Reply");
+  Start(2, 10, "WriteBuffer");
+  Finish(2);
+  Finish(1);
+  ExpectViolation("I5: a write that was started later has ended before");
+}
+
 TEST_F(OracleTest, I6_AStateThatIsClosedWithAnOperationInProgress) {
   Start(1, 10, "ReadBuffer");
   Start(2, 10, "WriteBuffer");
