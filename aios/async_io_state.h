@@ -296,23 +296,27 @@ class AsyncIoState final : private Watcher {
                                                   WriteOptions options);
 
   // Answers what the running callback of `ReadWithChecking` was given: writes
-  // `data`, which must stay as it is only until that callback returns, and may
-  // lie in what it was given. All replies of a callback leave together, at once
-  // when it has returned. What the kernel does not take then is copied and
-  // written later, in place of which the `ReadWithChecking` waits: a peer that
-  // does not take its answers is read no further.
+  // `data`, which may lie in what it was given, and must stay as it is until
+  // the callback has returned; so it is no local variable of that. All replies
+  // of a callback leave together, at once when it has returned. What the kernel
+  // does not take then is copied and written later. Meanwhile the
+  // `ReadWithChecking` is paused: a peer that does not take its answers is read
+  // no further, and only the write timeout counts. When they are written it
+  // goes on, with what the callback has left in the input buffer, if anything,
+  // whether or not more has come.
   //
   // There is no callback. A reply that fails, is aborted, or is not taken
   // whole within the write timeout, ends the `ReadWithChecking` with its status
   // (if that was finished or aborted meanwhile, only `write_status` tells).
-  // `Finish` and `Close` send the replies that were made before them; `Close`
-  // does so once, and drops what is not taken.
+  // `Finish`, `Shutdown` and `Close` send the replies that were made before
+  // them; `Close` does so once, and drops what is not taken.
   //
-  // FailedPrecondition outside that callback and after `Finish`, and behind
-  // a `WriteBuffer` without `queue_output`. InvalidArgument for no bytes.
-  // ResourceExhausted when more would wait than the output queue may hold. No
-  // Lisp symbol: `async-io-state-write-buffer` with a copy and a callback that
-  // goes on reading.
+  // FailedPrecondition outside that callback, in its last call, after `Finish`,
+  // and behind a `WriteBuffer` without `queue_output`. InvalidArgument for no
+  // bytes. ResourceExhausted when more would wait than the output queue may
+  // hold: leave the request in the input buffer. No Lisp symbol:
+  // `async-io-state-write-buffer` with a copy and a callback that goes on
+  // reading.
   [[nodiscard]] absl::Status Reply(std::string_view data);
 
   // ---- Ending.
@@ -550,6 +554,7 @@ class AsyncIoState final : private Watcher {
   void QueueReplies(EventLoop& loop, Transfer sent);
   void QueueReply(EventLoop& loop, std::unique_ptr<char[]> data, size_t size);
   void ReplyEnded(IoStatus status, Error error);
+  void GoOnChecking(EventLoop& loop);
   void PauseChecking(EventLoop& loop);
   inline void AddFirstOutput(EventLoop& loop, OutputOperation& operation);
   inline void AddOutput(EventLoop& loop, OutputOperation& operation);

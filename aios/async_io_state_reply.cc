@@ -3,6 +3,7 @@
 // copied.
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -19,12 +20,32 @@
 
 namespace aios {
 
+namespace {
+
+// As much of `replies` as one turn may send.
+Transfer SendPart(Kernel& kernel, Handle handle, const ReplyBatch& replies,
+                  size_t room) {
+  std::array<ConstBuffer, ReplyBatch::kLengthMax> part;
+  size_t length = 0;
+  for (const ConstBuffer& buffer : replies.buffers()) {
+    if (room == 0) break;
+    size_t size = std::min(buffer.size, room);
+    part[length++] = {buffer.data, size};
+    room -= size;
+  }
+  return kernel.Send(handle, {part.data(), length});
+}
+
+}  // namespace
+
 absl::Status AsyncIoState::Reply(std::string_view data) {
-  if (!may_reply_ || output_broken_ || data.empty() ||
+  if (!may_reply_ || output_broken_ || !ReplyBatch::IsSmall(data) ||
       output_first_ != nullptr || loop()->replies().full()) [[unlikely]] {
     return ReplyInDetail(data);
   }
-  loop()->replies().Add(data);
+  EventLoop& loop = *this->loop();
+  loop.CheckThread();
+  loop.replies().Add(data);
   return absl::OkStatus();
 }
 
@@ -34,14 +55,15 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
   if (!may_reply_) {
     return absl::FailedPreconditionError(absl::StrCat(
         Refusal(kCall),
-        "only the callback of ReadWithChecking may call it, and not after "
-        "Finish"));
+        "only the callback of a ReadWithChecking that goes on may call it"));
   }
   if (data.empty()) {
     return CheckRange(kCall, 0, 0, 0, /*may_be_empty=*/false);
   }
   EventLoop& loop = *this->loop();
-  if (!loop.replies().empty()) SendReplies(loop);
+  if (!loop.replies().HasRoom(data, loop.limits().bytes_per_turn_max)) {
+    SendReplies(loop);
+  }
   if (output_first_ == nullptr && !output_broken_) {
     loop.replies().Add(data);
     return absl::OkStatus();
@@ -67,12 +89,15 @@ void AsyncIoState::SendRepliesOfCallback() {
 
 // Copies what the kernel did not take of them to the output queue.
 void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
-  bool blocked = sent.count != 0 || !sent.error.ok();
+  ReplyBatch& replies = loop.replies();
+  size_t room = loop.limits().bytes_per_turn_max;
+  if (replies.bytes() > room) {
+    sent = SendPart(loop.kernel(), handle(), replies, room);
+  }
   if (!sent.error.ok() && sent.error.code() != EAGAIN) {
     write_error_ = sent.error.code();
     output_broken_ = true;
   }
-  ReplyBatch& replies = loop.replies();
   size_t size = replies.bytes() - sent.count;
   std::unique_ptr<char[]> rest(new char[size]);
   char* end = rest.get();
@@ -87,7 +112,8 @@ void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
   QueueReply(loop, std::move(rest), size);
   if (output_broken_) return;
   SetWriteDeadline(loop);
-  SetBlocked(blocked);
+  // Also when the kernel might take more at once: see `OutputStream`.
+  SetBlocked(true);
 }
 
 // One that was in the output queue, and is in it no more.
@@ -99,18 +125,29 @@ void AsyncIoState::ReplyEnded(IoStatus status, Error error) {
   replies_wait_ = operation != nullptr;
   if (!input_paused_ || (replies_wait_ && status == IoStatus::kOk)) return;
   input_paused_ = false;
-  EventLoop& loop = *this->loop();
-  if (status == IoStatus::kOk || input_broken_) {
-    input_ended_ = false;
-    if (input_buffer_ != nullptr) {
-      ContinueChecking(loop);
-    } else {
-      PutOffReadDeadline(loop);
-      WaitForReadable(loop);
-    }
-  } else {
-    CompleteInput(status, error);
+  if (status == IoStatus::kOk) {
+    GoOnChecking(*loop());
+    return;
   }
+  // Answers are missing, which is news even where the end of the stream is
+  // none.
+  if (status == IoStatus::kError && read_error_ == 0) {
+    read_error_ = error.code();
+  }
+  CompleteInput(status, error);
+}
+
+// All replies are sent. What the callback has left in the buffer may be what it
+// could not answer before: no other news of that may ever come.
+void AsyncIoState::GoOnChecking(EventLoop& loop) {
+  if (BufferedDataLength() != 0) {
+    input_buffer_->old_length = input_buffer_->size();
+    CompleteInput(IoStatus::kOk);
+    return;
+  }
+  input_ended_ = false;
+  SetDeadline(loop, kReadDeadline, read_timeout_);
+  WaitForReadable(loop);
 }
 
 // In place of going on, while replies wait.

@@ -22,12 +22,25 @@ class ReplyBatch {
 
   // As many as one gathering send takes.
   static constexpr size_t kLengthMax = 64;
+  // What comes without a look at how much there is already.
+  static constexpr size_t kSmallSizeMax = size_t{16} << 10;
+
+  // And not empty.
+  static bool IsSmall(std::string_view data) {
+    return data.size() - 1 < kSmallSizeMax;
+  }
 
   bool empty() const { return end_ == buffers_.data(); }
   bool full() const { return end_ == buffers_.data() + kLengthMax; }
   size_t bytes() const { return bytes_; }
   std::span<const ConstBuffer> buffers() const {
     return {buffers_.data(), end_};
+  }
+
+  // A first one, however large, or with the others at most `bytes_max`.
+  bool HasRoom(std::string_view data, size_t bytes_max) const {
+    return empty() || (!full() && data.size() <= bytes_max &&
+                       bytes_ <= bytes_max - data.size());
   }
 
   // It is not full.
