@@ -476,6 +476,7 @@ class AsyncIoState final : private Watcher {
   inline void InputIsOver(OperationObserver::End end, IoStatus status,
                           size_t count);
   inline void WaitForReadable(EventLoop& loop);
+  void WaitForReadableAgain(EventLoop& loop);
   absl::Status StartCheckingWithoutOptions(IoCallback& callback);
   absl::Status StartChecking(IoCallback& callback,
                              ReadWithCheckingOptions& options);
@@ -488,6 +489,8 @@ class AsyncIoState final : private Watcher {
   void ServeReady(EventLoop& loop, Readiness ready);
   bool Input(EventLoop& loop);
   bool InputToOwnBuffer(EventLoop& loop);
+  inline std::span<char> RoomInOwnBuffer(EventLoop& loop);
+  std::span<char> MoreRoomInOwnBuffer(EventLoop& loop);
   inline size_t ReadToOwnBuffer(EventLoop& loop, Error* error);
   bool EndOfOwnBuffer(EventLoop& loop, Error error);
   inline bool InputToBuffer(EventLoop& loop);
@@ -518,6 +521,7 @@ class AsyncIoState final : private Watcher {
   inline void RunChecking(EventLoop& loop) noexcept;
   inline void ContinueChecking(EventLoop& loop);
   inline void PutOffReadDeadline(EventLoop& loop);
+  void ResetReadDeadline(EventLoop& loop);
   void EndChecking(EventLoop& loop);
   void ReleaseInputBuffer();
   size_t TakeBuffered(std::span<char> buffer);

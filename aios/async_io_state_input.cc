@@ -284,6 +284,16 @@ void AsyncIoState::ReceiveFromStream(EventLoop& loop) {
 
 // ---- Calling back a `ReadWithChecking` that goes on.
 
+// These two keep rare steps out of the way of those that go on.
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::WaitForReadableAgain(
+    EventLoop& loop) {
+  WaitForReadable(loop);
+}
+
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::ResetReadDeadline(EventLoop& loop) {
+  SetDeadline(loop, kReadDeadline, read_timeout_);
+}
+
 // Calls the callback of a `ReadWithChecking` with what is in the buffer. It is
 // called where it lies, which saves moving it away and back for every message:
 // so meanwhile neither it may be replaced nor this object go.
@@ -322,7 +332,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
 
 // In its own callback, which has just returned, it was finished, closed or
 // destroyed.
-void AsyncIoState::EndChecking(EventLoop& loop) {
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::EndChecking(EventLoop& loop) {
   // What they captured may own this state.
   IoCallback callback = std::move(input_callback_);
   IoCallback error_callback;
@@ -348,18 +358,30 @@ void AsyncIoState::EndChecking(EventLoop& loop) {
 // ---- Reading. What returns a bool says whether the operation has ended now:
 // its outcome is noted, and `QueueInput` or the callback come next.
 
+// Where the next bytes go; mostly to a buffer that is new to this state.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline std::span<char>
+AsyncIoState::RoomInOwnBuffer(EventLoop& loop) {
+  size_t wanted =
+      std::min<size_t>(max_read_, loop.limits().input_buffer_bytes_max);
+  if (input_buffer_ != nullptr || wanted > InputBuffer::kCapacity ||
+      !loop.input_buffers().has_next()) [[unlikely]] {
+    return MoreRoomInOwnBuffer(loop);
+  }
+  loop.input_buffers().Take(input_buffer_);
+  return input_buffer_->RoomOfEmpty(wanted);
+}
+
+ABSL_ATTRIBUTE_NOINLINE std::span<char> AsyncIoState::MoreRoomInOwnBuffer(
+    EventLoop& loop) {
+  if (input_buffer_ == nullptr) loop.input_buffers().Take(input_buffer_);
+  return input_buffer_->Room(std::min<size_t>(
+      max_read_, loop.limits().input_buffer_bytes_max - input_buffer_->size()));
+}
+
 // Returns how many bytes it has read; none: see `EndStream`.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline size_t AsyncIoState::ReadToOwnBuffer(
     EventLoop& loop, Error* error) {
-  size_t room_max = loop.limits().input_buffer_bytes_max;
-  if (input_buffer_ == nullptr) [[likely]] {
-    input_buffer_ = loop.input_buffers().Take();
-  } else {
-    room_max -= input_buffer_->size();
-  }
-  size_t wanted = std::min<size_t>(max_read_, room_max);
-  Transfer transfer =
-      loop.kernel().Receive(handle(), input_buffer_->Room(wanted));
+  Transfer transfer = loop.kernel().Receive(handle(), RoomInOwnBuffer(loop));
   input_buffer_->Append(transfer.count);
   *error = transfer.error;
   return transfer.count;
@@ -391,7 +413,8 @@ void AsyncIoState::OnReady(Readiness ready) {
   }
 }
 
-void AsyncIoState::ServeReady(EventLoop& loop, Readiness ready) {
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::ServeReady(EventLoop& loop,
+                                                      Readiness ready) {
   if (connecting_) {
     FinishConnect();
     return;
@@ -557,7 +580,7 @@ bool AsyncIoState::InputPeek(EventLoop& loop) {
 
 bool AsyncIoState::EndOfOwnBuffer(EventLoop& loop, Error error) {
   if (input_buffer_->size() == 0) {
-    loop.input_buffers().Give(std::move(input_buffer_));
+    loop.input_buffers().Give(input_buffer_);
   }
   return EndStream(error);
 }
@@ -710,7 +733,7 @@ void AsyncIoState::ReleaseInputBuffer() {
   if (closed_) {
     input_buffer_.reset();
   } else {
-    loop()->input_buffers().Give(std::move(input_buffer_));
+    loop()->input_buffers().Give(input_buffer_);
   }
 }
 

@@ -28,14 +28,17 @@ size_t InputBuffer::MakeRoom(size_t wanted) {
   return std::min(wanted, capacity_ - end_);
 }
 
-std::unique_ptr<InputBuffer> InputBufferPool::TakeOther() {
-  if (others_.empty()) return std::make_unique<InputBuffer>();
-  std::unique_ptr<InputBuffer> buffer = std::move(others_.back());
+void InputBufferPool::TakeOther() {
+  if (others_.empty()) {
+    next_ = std::make_unique<InputBuffer>();
+    return;
+  }
+  next_ = std::move(others_.back());
   others_.pop_back();
-  return buffer;
 }
 
-void InputBufferPool::GiveOther(std::unique_ptr<InputBuffer> buffer) {
+void InputBufferPool::GiveOther(std::unique_ptr<InputBuffer>& place) {
+  std::unique_ptr<InputBuffer> buffer = std::move(place);
   // Buffers that had to grow are let go: a burst must not hold memory for ever.
   if (buffer->capacity_ != InputBuffer::kCapacity) return;
   if (next_ == nullptr) {

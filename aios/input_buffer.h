@@ -31,6 +31,8 @@ class InputBuffer {
     }
     return {data_.get() + end_, wanted};
   }
+  // The same of an empty one; at most `kCapacity`.
+  std::span<char> RoomOfEmpty(size_t wanted) { return {data_.get(), wanted}; }
   // The first `n` bytes of the room have been filled.
   void Append(size_t n) { end_ += n; }
   // `n` is not greater than `size()`.
@@ -65,27 +67,31 @@ class InputBufferPool {
   // buffer: more are needed only where bytes are left for the next callback.
   static constexpr size_t kKeptMax = 32;
 
-  std::unique_ptr<InputBuffer> Take() {
+  // Whether `Take` need not look further.
+  bool has_next() const { return next_ != nullptr; }
+
+  // Fills `place`, which is null.
+  void Take(std::unique_ptr<InputBuffer>& place) {
     if (next_ == nullptr) [[unlikely]] {
-      next_ = TakeOther();
+      TakeOther();
     }
-    return std::move(next_);
+    place.swap(next_);
   }
 
-  // `buffer` is empty.
-  void Give(std::unique_ptr<InputBuffer>&& buffer) {
-    buffer->old_length = 0;
-    if (buffer->capacity_ != InputBuffer::kCapacity || next_ != nullptr)
+  // Takes what is in `place`, an empty buffer.
+  void Give(std::unique_ptr<InputBuffer>& place) {
+    place->old_length = 0;
+    if (place->capacity_ != InputBuffer::kCapacity || next_ != nullptr)
         [[unlikely]] {
-      GiveOther(std::move(buffer));
+      GiveOther(place);
       return;
     }
-    next_.swap(buffer);
+    place.swap(next_);
   }
 
  private:
-  std::unique_ptr<InputBuffer> TakeOther();
-  void GiveOther(std::unique_ptr<InputBuffer> buffer);
+  void TakeOther();
+  void GiveOther(std::unique_ptr<InputBuffer>& place);
 
   // Mostly there is this one, which all connections use in turn.
   std::unique_ptr<InputBuffer> next_;

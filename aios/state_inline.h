@@ -87,7 +87,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::WaitForReadable(
 inline void AsyncIoState::PutOffReadDeadline(EventLoop& loop) {
   Nanoseconds deadline = DeadlineAfter(loop.turn_time(), read_timeout_);
   if (deadline < read_deadline_ || deadline == kForever) [[unlikely]] {
-    SetDeadline(loop, kReadDeadline, read_timeout_);
+    ResetReadDeadline(loop);
     return;
   }
   read_deadline_ = deadline;
@@ -100,7 +100,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
   PutOffReadDeadline(loop);
   size_t size = input_buffer_->size();
   if (size == 0) [[likely]] {
-    loop.input_buffers().Give(std::move(input_buffer_));
+    loop.input_buffers().Give(input_buffer_);
   } else {
     input_buffer_->old_length = size;
     if (!input_broken_ && size >= loop.limits().input_buffer_bytes_max)
@@ -111,7 +111,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
   }
   // A broken stream is in nobody's interest.
   if (!EventLoop::Wants(*this, kReadable)) [[unlikely]] {
-    WaitForReadable(loop);
+    WaitForReadableAgain(loop);
   }
 }
 

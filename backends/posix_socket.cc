@@ -130,14 +130,18 @@ Transfer TransferOf(ssize_t result) {
   return {.count = static_cast<size_t>(result)};
 }
 
+// A call that does not wait is not interrupted. Should it be all the same, the
+// socket is reported again: no need to keep what it takes to try again.
+Transfer FailedTransfer() {
+  return {.error = Error(errno == EINTR ? EAGAIN : errno)};
+}
+
 // Of a send on a stream.
-Transfer SentOf(ssize_t result) {
-  Transfer transfer = TransferOf(result);
+Transfer FailedSend() {
+  Transfer transfer = FailedTransfer();
   // macOS may say so while a connection that the peer has reset is going away;
   // a moment later it would be EPIPE.
-  if (transfer.error.code() == EPROTOTYPE) [[unlikely]] {
-    transfer.error = Error(EPIPE);
-  }
+  if (transfer.error.code() == EPROTOTYPE) transfer.error = Error(EPIPE);
   return transfer;
 }
 
@@ -650,9 +654,11 @@ Error PosixKernel::PeerAddress(Handle handle, SocketAddress* address) {
 }
 
 Transfer PosixKernel::Receive(Handle handle, std::span<char> buffer) {
-  return TransferOf(Retry([&] {
-    return recv(handle, buffer.data(), buffer.size(), kReceiveFlags);
-  }));
+  ssize_t received = recv(handle, buffer.data(), buffer.size(), kReceiveFlags);
+  if (received < 0) [[unlikely]] {
+    return FailedTransfer();
+  }
+  return {.count = static_cast<size_t>(received)};
 }
 
 Transfer PosixKernel::Peek(Handle handle) {
@@ -661,13 +667,10 @@ Transfer PosixKernel::Peek(Handle handle) {
       Retry([&] { return recv(handle, &byte, 1, kReceiveFlags | MSG_PEEK); }));
 }
 
-Transfer PosixKernel::Send(Handle handle,
-                           std::span<const ConstBuffer> buffers) {
-  if (buffers.size() == 1) [[likely]] {
-    return SentOf(Retry([&] {
-      return send(handle, buffers[0].data, buffers[0].size, kSendFlags);
-    }));
-  }
+namespace {
+
+[[gnu::noinline]] Transfer SendGathered(Handle handle,
+                                        std::span<const ConstBuffer> buffers) {
   std::array<iovec, kBuffersMax> vector;
   size_t count = 0;
   for (const ConstBuffer& buffer : buffers) {
@@ -679,7 +682,23 @@ Transfer PosixKernel::Send(Handle handle,
   msghdr message = {};
   message.msg_iov = vector.data();
   message.msg_iovlen = count;
-  return SentOf(Retry([&] { return sendmsg(handle, &message, kSendFlags); }));
+  ssize_t sent = sendmsg(handle, &message, kSendFlags);
+  if (sent < 0) return FailedSend();
+  return {.count = static_cast<size_t>(sent)};
+}
+
+}  // namespace
+
+Transfer PosixKernel::Send(Handle handle,
+                           std::span<const ConstBuffer> buffers) {
+  if (buffers.size() != 1) [[unlikely]] {
+    return SendGathered(handle, buffers);
+  }
+  ssize_t sent = send(handle, buffers[0].data, buffers[0].size, kSendFlags);
+  if (sent < 0) [[unlikely]] {
+    return FailedSend();
+  }
+  return {.count = static_cast<size_t>(sent)};
 }
 
 Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,

@@ -3,10 +3,10 @@
 //
 //   bazel run --config=opt //bench:echo_server -- --port=7777
 //
-// It reads what is there, writes it back, and reads again, so a peer that takes
-// nothing is sent no more and read no further. A connection on which nothing
-// moves for the read timeout is closed. Idle connections own no buffer: reads
-// go to the library's, and answers to buffers that all connections share.
+// It replies what it has read, so a peer that takes nothing is sent no more and
+// read no further. A connection on which nothing moves for the read timeout is
+// closed. Idle connections own no buffer: reads go to one of the library's, and
+// answers come out of it.
 
 #include <signal.h>
 #include <sys/socket.h>
@@ -162,10 +162,31 @@ class StreamServer : public Server {
   std::vector<std::unique_ptr<AsyncIoState>> connections_;
 };
 
+// Whatever arrives together is one message.
 class EchoServer : public StreamServer {
  public:
-  // `frame`: bytes of a message; 0: whatever arrives together is one.
-  EchoServer(absl::Duration timeout, size_t frame)
+  using StreamServer::StreamServer;
+
+ private:
+  void Serve(AsyncIoState& state) override {
+    Check(state.ReadWithChecking(
+        [this](AsyncIoState& state, const IoResult& input) {
+          if (!input.ok()) {
+            Remove(state);
+            return;
+          }
+          Check(state.Reply(input.data));
+          Check(state.Discard(input.count));
+          ++totals_.messages;
+          totals_.bytes += input.count;
+        }));
+  }
+};
+
+// Each `frame` bytes are a message, answered by itself.
+class FrameServer : public StreamServer {
+ public:
+  FrameServer(absl::Duration timeout, size_t frame)
       : StreamServer(timeout), frame_(frame) {}
 
  private:
@@ -176,26 +197,14 @@ class EchoServer : public StreamServer {
             Remove(state);
             return;
           }
-          size_t answered = frame_ == 0 ? Answer(state, input.data)
-                                        : AnswerFrames(state, input.data);
-          totals_.bytes += answered;
+          size_t answered = 0;
+          for (; input.count - answered >= frame_; answered += frame_) {
+            Check(state.Reply(input.data.substr(answered, frame_)));
+            ++totals_.messages;
+          }
           Check(state.Discard(answered));
+          totals_.bytes += answered;
         }));
-  }
-
-  // Both return how many bytes that was.
-  size_t Answer(AsyncIoState& state, std::string_view message) {
-    ++totals_.messages;
-    Check(state.Reply(message));
-    return message.size();
-  }
-
-  size_t AnswerFrames(AsyncIoState& state, std::string_view input) {
-    size_t answered = 0;
-    while (input.size() - answered >= frame_) {
-      answered += Answer(state, input.substr(answered, frame_));
-    }
-    return answered;
   }
 
   const size_t frame_;
@@ -329,8 +338,9 @@ std::unique_ptr<Server> MakeServer() {
   if (absl::GetFlag(FLAGS_udp)) return std::make_unique<DatagramServer>();
   absl::Duration timeout = absl::GetFlag(FLAGS_read_timeout);
   if (absl::GetFlag(FLAGS_sink)) return std::make_unique<SinkServer>(timeout);
-  return std::make_unique<EchoServer>(
-      timeout, static_cast<size_t>(absl::GetFlag(FLAGS_frame)));
+  auto frame = static_cast<size_t>(absl::GetFlag(FLAGS_frame));
+  if (frame > 0) return std::make_unique<FrameServer>(timeout, frame);
+  return std::make_unique<EchoServer>(timeout);
 }
 
 struct Worker {

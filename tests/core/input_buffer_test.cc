@@ -156,22 +156,29 @@ TEST(InputBufferTest, AgreesWithAString) {
   }
 }
 
+std::unique_ptr<InputBuffer> TakeFrom(InputBufferPool& pool) {
+  std::unique_ptr<InputBuffer> buffer;
+  pool.Take(buffer);
+  return buffer;
+}
+
 TEST(InputBufferPoolTest, GivesBackWhatItWasGiven) {
   InputBufferPool pool;
-  std::unique_ptr<InputBuffer> buffer = pool.Take();
+  std::unique_ptr<InputBuffer> buffer = TakeFrom(pool);
   InputBuffer* first = buffer.get();
-  pool.Give(std::move(buffer));
-  EXPECT_EQ(pool.Take().get(), first);
+  pool.Give(buffer);
+  EXPECT_EQ(buffer, nullptr);
+  EXPECT_EQ(TakeFrom(pool).get(), first);
 }
 
 TEST(InputBufferPoolTest, BuffersComeEmpty) {
   InputBufferPool pool;
-  std::unique_ptr<InputBuffer> buffer = pool.Take();
+  std::unique_ptr<InputBuffer> buffer = TakeFrom(pool);
   Append(*buffer, "consumed");
   buffer->Consume(buffer->size());
   buffer->old_length = 4;
-  pool.Give(std::move(buffer));
-  buffer = pool.Take();
+  pool.Give(buffer);
+  buffer = TakeFrom(pool);
   EXPECT_EQ(buffer->view(), "");
   EXPECT_EQ(buffer->old_length, 0u);
   EXPECT_EQ(buffer->Room(kCapacity).size(), kCapacity);
@@ -179,11 +186,11 @@ TEST(InputBufferPoolTest, BuffersComeEmpty) {
 
 TEST(InputBufferPoolTest, BuffersThatHadToGrowAreLetGo) {
   InputBufferPool pool;
-  std::unique_ptr<InputBuffer> buffer = pool.Take();
+  std::unique_ptr<InputBuffer> buffer = TakeFrom(pool);
   for (int i = 0; i < 5; ++i) Append(*buffer, std::string(kCapacity / 4, 'x'));
-  pool.Give(std::move(buffer));
+  pool.Give(buffer);
   // One that was kept would have more room than was asked of a new one.
-  EXPECT_EQ(pool.Take()->Room(4 * kCapacity).size(), kCapacity);
+  EXPECT_EQ(TakeFrom(pool)->Room(4 * kCapacity).size(), kCapacity);
 }
 
 // A burst of connections must not hold its memory for ever.
@@ -193,9 +200,9 @@ TEST(InputBufferPoolTest, KeepsABoundedNumber) {
   auto bytes_after_burst_of = [&](size_t number) {
     {
       std::vector<std::unique_ptr<InputBuffer>> taken;
-      for (size_t i = 0; i < number; ++i) taken.push_back(pool.Take());
+      for (size_t i = 0; i < number; ++i) taken.push_back(TakeFrom(pool));
       for (std::unique_ptr<InputBuffer>& buffer : taken) {
-        pool.Give(std::move(buffer));
+        pool.Give(buffer);
       }
     }
     return (test::CurrentHeapUse() - before).bytes;
@@ -208,9 +215,13 @@ TEST(InputBufferPoolTest, KeepsABoundedNumber) {
 
 TEST(InputBufferPoolTest, SteadyUseTakesNothingFromTheHeap) {
   InputBufferPool pool;
-  pool.Give(pool.Take());
+  std::unique_ptr<InputBuffer> buffer = TakeFrom(pool);
+  pool.Give(buffer);
   test::HeapUse before = test::CurrentHeapUse();
-  for (int i = 0; i < 1000; ++i) pool.Give(pool.Take());
+  for (int i = 0; i < 1000; ++i) {
+    pool.Take(buffer);
+    pool.Give(buffer);
+  }
   EXPECT_EQ((test::CurrentHeapUse() - before).allocations, 0);
 }
 
