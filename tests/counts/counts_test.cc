@@ -354,6 +354,76 @@ class TransferRecorder final : public KernelDecorator {
   std::string transfers_;
 };
 
+// A server that replies, without a callback a message.
+class ReplyTest : public CountsTest {
+ protected:
+  void SetUp() override {
+    TcpPair pair = world_->RawSocketPair(Family::kIpv4);
+    peer_ = std::move(pair.peer);
+    auto state = CreateAsyncIoState(
+        *collection_, pair.handle,
+        {.read_timeout = kIdleTimeout, .write_timeout = kIdleTimeout});
+    ASSERT_TRUE(state.ok()) << state.status();
+    state_ = *std::move(state);
+    Check(state_->ReadWithChecking(
+        [this](AsyncIoState& state, const IoResult& input) {
+          ASSERT_TRUE(input.ok());
+          size_t size = input.count / pieces_;
+          for (size_t i = 0; i != pieces_; ++i) {
+            Check(state.Reply(input.data.substr(i * size, size)));
+          }
+          served_ += pieces_;
+          EXPECT_TRUE(state.Discard(input.count).ok());
+        }));
+  }
+
+  // A message, answered in so many pieces. Returns how many turns it took.
+  int Exchange(size_t pieces) {
+    pieces_ = pieces;
+    const std::string message(4 * pieces, 'm');
+    EXPECT_TRUE(peer_->Send(message).ok());
+    size_t wanted = served_ + pieces;
+    int turns = 0;
+    for (; served_ < wanted && turns < 100; ++turns) Turn();
+    EXPECT_EQ(peer_->ReceiveExactly(message.size()), message);
+    return turns;
+  }
+
+  std::unique_ptr<TcpPeer> peer_;
+  std::unique_ptr<AsyncIoState> state_;
+  size_t pieces_ = 1;
+  size_t served_ = 0;
+};
+
+INSTANTIATE_TEST_SUITE_P(All, ReplyTest, testing::ValuesIn(RealKernels()),
+                         NameOf);
+
+TEST_P(ReplyTest, RepliesOfACallbackLeaveInOneGatheringCall) {
+  Exchange(1);
+  for (size_t pieces : {1, 2, 64, 65, 128, 129}) {
+    SCOPED_TRACE(pieces);
+    TakeCounts();
+    EXPECT_EQ(Exchange(pieces), 1) << "one turn";
+    CallCounts made = TakeCounts();
+    EXPECT_EQ(made.of(KernelCall::kSend),
+              static_cast<int64_t>((pieces + 63) / 64));
+    EXPECT_EQ(made.of(KernelCall::kReceive), 1);
+    EXPECT_EQ(made.of(KernelCall::kWait), 1);
+    EXPECT_EQ(made.of(KernelCall::kSetInterest), 0);
+    EXPECT_EQ(made.total(), 2 + made.of(KernelCall::kSend)) << made.ToString();
+    EXPECT_EQ(made.total_failures(), 0);
+  }
+}
+
+TEST_P(ReplyTest, NoAllocationAReply) {
+  for (size_t pieces : {1, 100}) Exchange(pieces);
+  TakeAllocations();
+  for (int i = 0; i < 100; ++i) {
+    for (size_t pieces : {1, 100}) Exchange(pieces);
+  }
+  EXPECT_EQ(TakeAllocations(), 0);
+}
+
 // What is answered while it is read shares memory with the next answer, which
 // is still in the cache then.
 TEST_P(CountsTest, AnswersLeaveBeforeTheNextConnectionIsRead) {

@@ -279,6 +279,61 @@ void ReadWithCheckingScenario(FaultyRun& run) {
   }
 }
 
+// Questions that are answered with more than the buffers of the connection
+// take, by a peer that reads a little at a time: some replies are sent at once,
+// some wait, and the `ReadWithChecking` with them.
+void ReplyScenario(FaultyRun& run) {
+  if (run.MakeCollection() == nullptr) return;
+  std::unique_ptr<TcpPeer> peer;
+  AsyncIoState* state = run.MakeConnected(&peer);
+  if (state == nullptr) return;
+  const std::string data(1 << 20, 'r');
+  size_t replied = 0;
+  int ends = 0;
+  absl::Status status =
+      state->ReadWithChecking([&](AsyncIoState& state, const IoResult& result) {
+        ASSERT_EQ(ends, 0) << "called after its end";
+        if (!result.ok()) {
+          ++ends;
+          return;
+        }
+        for (size_t i = 0; i != result.count; ++i) {
+          EXPECT_TRUE(state.Reply(data).ok());
+          EXPECT_TRUE(state.Reply("!").ok());
+          replied += data.size() + 1;
+        }
+        EXPECT_TRUE(state.Discard(result.count).ok());
+      });
+  ASSERT_TRUE(status.ok()) << status;
+  size_t received = 0;
+  bool reads_end = false;
+  std::vector<char> buffer(1 << 18);
+  auto drain = [&] {
+    Transfer transfer = peer->TryReceive(buffer);
+    received += transfer.count;
+    return transfer.count != 0;
+  };
+  ASSERT_TRUE(peer->Send("???").ok());
+  run.Until([&] { return ends != 0; },
+            [&] {
+              drain();
+              // What it still waits for could be lost by a reset connection.
+              if (replied == 3 * (data.size() + 1) &&
+                  !std::exchange(reads_end, true)) {
+                static_cast<void>(peer->ShutdownWrite());
+              }
+            });
+  EXPECT_EQ(state->output_queue_length(), 0u);
+  if (state->read_status() == IoStatus::kEof) {
+    while (received < replied && peer->AwaitReadable() && drain()) {
+    }
+    EXPECT_EQ(received, 3 * (data.size() + 1));
+  } else {
+    EXPECT_TRUE(run.fault_was_reached());
+    EXPECT_LE(received, replied);
+  }
+}
+
 void WaitForInputScenario(FaultyRun& run) {
   if (run.MakeCollection() == nullptr) return;
   std::unique_ptr<TcpPeer> peer;
@@ -419,6 +474,7 @@ const std::vector<Scenario>& Scenarios() {
       {"Accept", AcceptScenario},
       {"ReadBuffer", ReadBufferScenario},
       {"ReadWithChecking", ReadWithCheckingScenario},
+      {"Reply", ReplyScenario},
       {"WaitForInput", WaitForInputScenario},
       {"Write", WriteScenario},
       {"SendDatagram", SendDatagramScenario},

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iostream>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -33,6 +34,7 @@ enum Call : size_t {
   kWaitForInput,
   kReceiveMessage,
   kWriteBuffer,
+  kReply,
   kSendMessage,
   kSendMessageToAddress,
   kSendMessageToName,
@@ -68,6 +70,10 @@ enum Call : size_t {
 
 // How often each was called, of all seeds: and by that, that each was.
 std::array<uint64_t, kCallCount> calls_made;
+
+// Most callbacks may not reply.
+uint64_t replies_taken = 0;
+uint64_t replies_that_waited = 0;
 
 class Caller {
  public:
@@ -238,6 +244,14 @@ class Caller {
         std::move(options)));
   }
 
+  void Reply(AsyncIoState& state, uint64_t count) {
+    for (; count != 0; --count) {
+      std::string_view data(kData, Choose(kDataSize));
+      if (state.Reply(data).ok()) ++replies_taken;
+    }
+    if (state.output_queue_length() != 0) ++replies_that_waited;
+  }
+
   IoCallback Counting() { return Counting(next_operation_++, false); }
 
   // A callback for an operation: it counts, and calls whatever comes up.
@@ -255,6 +269,7 @@ class Caller {
       }
       current_ = &state;
       destroyed_ = false;
+      if (checking_.contains(number)) Reply(state, Choose(3));
       Meddle();
       if (!destroyed_ && checking_.contains(number) && Choose(2) == 0) {
         static_cast<void>(state.Finish(result.data.size()));
@@ -421,6 +436,9 @@ class Caller {
                                    std::move(options));
         });
         break;
+      case kReply:
+        Reply(state, 1);
+        break;
       case kSendMessage:
         start(Vary<WriteOptions>(), [&](auto callback, auto options) {
           return state.SendMessage(data, std::move(callback),
@@ -563,6 +581,9 @@ TEST(CallbacksCallEverythingTest, EveryFunctionWasCalled) {
   for (size_t call = 0; call != kCallCount; ++call) {
     EXPECT_GT(calls_made[call], 0u) << "number " << call;
   }
+  EXPECT_GT(replies_taken, 0u);
+  EXPECT_GT(replies_that_waited, 0u);
+  std::cout << replies_taken << " replies were taken\n";
 }
 
 }  // namespace
