@@ -230,6 +230,48 @@ void ReadLines(Stage& stage) {
   stage.TurnUntil([&] { return ended; });
 }
 
+// Answers each line, more than is taken at a time.
+void ReplyToLines(Stage& stage) {
+  std::unique_ptr<TcpPeer> peer;
+  AsyncIoState& state = stage.Connected(&peer);
+  const std::string answer = Pattern(5000);
+  std::string expected;
+  bool ended = false;
+  Check(
+      state.ReadWithChecking([&](AsyncIoState& state, const IoResult& result) {
+        EXPECT_FALSE(ended);
+        size_t begin = 0;
+        for (size_t end; result.ok() && (end = result.data.find('\n', begin)) !=
+                                            std::string::npos;
+             begin = end + 1) {
+          std::string_view line = result.data.substr(begin, end - begin);
+          Check(state.Reply(line));
+          Check(state.Reply(answer));
+          expected += line;
+          expected += answer;
+        }
+        if (begin != 0) Check(state.Discard(begin).status());
+        if (result.ok()) return;
+        ended = true;
+        stage.Tell(absl::StrCat(std::string(IoStatusName(result.status)), " ",
+                                result.count));
+      }));
+  EXPECT_TRUE(peer->Send("one\ntwo\nthree").ok());
+  stage.Turn();
+  EXPECT_TRUE(peer->Send("\nfour\nrest").ok());
+  EXPECT_TRUE(peer->ShutdownWrite().ok());
+  std::string got;
+  std::vector<char> buffer(4096);
+  stage.TurnUntil([&] {
+    got.append(buffer.data(), peer->TryReceive(buffer).count);
+    return ended;
+  });
+  if (state.read_status() == IoStatus::kEof) {
+    got += peer->ReceiveExactly(expected.size() - got.size());
+  }
+  stage.Tell(got == expected.substr(0, got.size()) ? "right" : "not");
+}
+
 void ReadTimeout(Stage& stage) {
   std::unique_ptr<TcpPeer> peer;
   AsyncIoState& state = stage.Connected(&peer);
@@ -345,6 +387,7 @@ constexpr Scenario kScenarios[] = {
     {"Accept", Accept},
     {"ReadBuffer", ReadBuffer},
     {"ReadLines", ReadLines},
+    {"ReplyToLines", ReplyToLines},
     {"ReadTimeout", ReadTimeout},
     {"WaitForInput", WaitForInput},
     {"Write", Write},
