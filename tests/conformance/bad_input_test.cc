@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -489,6 +490,7 @@ TEST_P(BadInputTest, OperationsOnAClosedState) {
   expect(state.AbortAndClose({.close_callback = none.CloseCallback()}),
          "AbortAndClose");
   expect(state.Shutdown(Direction::kIo).status(), "Shutdown");
+  expect(state.Reply("data"), "Reply");
   EXPECT_FALSE(state.Discard(0).ok());
   EXPECT_FALSE(state.Finish().ok());
   EXPECT_EQ(state.Close(), 0u);
@@ -500,6 +502,33 @@ TEST_P(BadInputTest, OperationsOnAClosedState) {
   RunFor(absl::Milliseconds(1));
   EXPECT_FALSE(none.called());
   EXPECT_EQ(none.callbacks_alive(), 0);
+}
+
+// What a reply may get wrong inside the callback is in reply_test.cc.
+TEST_P(BadInputTest, RepliesOutsideOfTheCallback) {
+  Channel channel = MakeChannel({.name = "unasked"});
+  std::unique_ptr<AsyncIoState> udp = MakeUdp(Family::kIpv4, "datagrams");
+  for (AsyncIoState* state : {channel.state.get(), udp.get()}) {
+    for (std::string_view data : {"data", ""}) {
+      EXPECT_TRUE(IsRefusal(state->Reply(data),
+                            absl::StatusCode::kFailedPrecondition,
+                            {state->name(),
+                             "Reply refused: only the callback of a "
+                             "ReadWithChecking that goes on may call it"}));
+    }
+  }
+  Recorder read(*this, "read", Recorder::kRepeating);
+  ASSERT_OK(channel.state->ReadWithChecking(
+      read.Callback([](AsyncIoState& state, const IoResult& result) {
+        EXPECT_TRUE(IsRefusal(state.Reply(result.data.substr(0, 0)),
+                              absl::StatusCode::kInvalidArgument,
+                              {"unasked", "Reply refused"}));
+        EXPECT_OK(state.Finish(result.count));
+      })));
+  EXPECT_FALSE(channel.state->Reply("in progress, and not called").ok());
+  channel.peer->Send("?");
+  ASSERT_TRUE(RunUntil(read));
+  ExpectIntact(channel);
 }
 
 TEST_P(BadInputTest, OperationsOnAConnectingState) {
