@@ -416,11 +416,14 @@ TEST_P(ReplyTest, RepliesOfACallbackLeaveInOneGatheringCall) {
 }
 
 TEST_P(ReplyTest, NoAllocationAReply) {
-  for (size_t pieces : {1, 100}) Exchange(pieces);
+  for (size_t pieces : {1, 64, 100}) Exchange(pieces);
   TakeAllocations();
   for (int i = 0; i < 100; ++i) {
-    for (size_t pieces : {1, 100}) Exchange(pieces);
+    for (size_t pieces : {1, 64}) Exchange(pieces);
   }
+  // By two sends, of which Nagle's algorithm holds back the second: a few
+  // times.
+  for (int i = 0; i < 3; ++i) Exchange(100);
   EXPECT_EQ(TakeAllocations(), 0);
 }
 
