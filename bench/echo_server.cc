@@ -215,16 +215,15 @@ class SinkServer : public StreamServer {
   using StreamServer::StreamServer;
 
  private:
-  void Serve(AsyncIoState& state) override { Read(state, 0); }
-
-  // `total`: bytes read so far.
-  void Read(AsyncIoState& state, uint64_t total) {
-    Check(state.ReceiveMessage(
-        unread_, [this, total](AsyncIoState& state, const IoResult& input) {
+  void Serve(AsyncIoState& state) override {
+    Check(state.ReadWithChecking(
+        [this, total = uint64_t{0}](AsyncIoState& state,
+                                    const IoResult& input) mutable {
           if (input.ok()) {
-            ++totals_.messages;
+            Check(state.Discard(input.count));
+            total += input.count;
             totals_.bytes += input.count;
-            Read(state, total + input.count);
+            ++totals_.messages;
           } else if (input.status == aios::IoStatus::kEof) {
             Answer(state, total);
           } else {
@@ -244,9 +243,6 @@ class SinkServer : public StreamServer {
         bytes, [this, answer = std::move(answer)](
                    AsyncIoState& state, const IoResult&) { Remove(state); }));
   }
-
-  // Where all connections read to: nobody looks at it.
-  std::array<char, kReadMax> unread_;
 };
 
 class DatagramServer : public Server {
