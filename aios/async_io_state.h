@@ -518,7 +518,8 @@ class AsyncIoState final : private Watcher {
                             bool checking);
   inline IoResult InputResult() const;
   static void RunInput(void* state);
-  inline void RunChecking(EventLoop& loop) noexcept;
+  inline bool RunChecking(EventLoop& loop) noexcept;
+  void CheckStream(EventLoop& loop, size_t count);
   inline void ContinueChecking(EventLoop& loop);
   inline void PutOffReadDeadline(EventLoop& loop);
   void ResetReadDeadline(EventLoop& loop);

@@ -17,6 +17,13 @@
 
 namespace aios {
 
+namespace {
+
+// What is read in pieces of at least this size is a stream, not messages.
+constexpr size_t kStreamReadMin = size_t{16} << 10;
+
+}  // namespace
+
 const char* AsyncIoState::InputName(InputKind kind) {
   switch (kind) {
     case InputKind::kNone:
@@ -296,8 +303,9 @@ ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::ResetReadDeadline(EventLoop& loop) {
 
 // Calls the callback of a `ReadWithChecking` with what is in the buffer. It is
 // called where it lies, which saves moving it away and back for every message:
-// so meanwhile neither it may be replaced nor this object go.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
+// so meanwhile neither it may be replaced nor this object go. Returns false
+// when the state may have been closed, perhaps destroyed.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::RunChecking(
     EventLoop& loop) noexcept {
   IoResult result;
   if (input_buffer_ != nullptr) [[likely]] {
@@ -315,7 +323,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
   may_discard_ = false;
   if (finished_ || closed_) [[unlikely]] {
     EndChecking(loop);
-    return;
+    return false;
   }
   if (!loop.replies().empty()) SendReplies(loop);
   loop.EndCallbackOfOpen();
@@ -327,7 +335,9 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunChecking(
   ApplyEndingsOfCallback();
   // At once: what a server answers is still in the cache, and the next
   // connection writes its answer to the same memory.
-  if (HasOutputToSend()) Flush(loop);
+  if (!HasOutputToSend()) return true;
+  Flush(loop);
+  return false;
 }
 
 // In its own callback, which has just returned, it was finished, closed or
@@ -381,7 +391,8 @@ ABSL_ATTRIBUTE_NOINLINE std::span<char> AsyncIoState::MoreRoomInOwnBuffer(
 // Returns how many bytes it has read; none: see `EndStream`.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline size_t AsyncIoState::ReadToOwnBuffer(
     EventLoop& loop, Error* error) {
-  Transfer transfer = loop.kernel().Receive(handle(), RoomInOwnBuffer(loop));
+  std::span<char> room = RoomInOwnBuffer(loop);
+  Transfer transfer = loop.kernel().Receive(handle(), room);
   input_buffer_->Append(transfer.count);
   *error = transfer.error;
   return transfer.count;
@@ -401,7 +412,10 @@ void AsyncIoState::OnReady(Readiness ready) {
     ServeReady(loop, ready);
   } else if (input_kind_ == InputKind::kReadWithChecking) {
     Error error;
-    if (ReadToOwnBuffer(loop, &error) != 0) [[likely]] {
+    size_t count = ReadToOwnBuffer(loop, &error);
+    if (count >= kStreamReadMin) [[unlikely]] {
+      CheckStream(loop, count);
+    } else if (count != 0) [[likely]] {
       RunChecking(loop);
     } else if (EndOfOwnBuffer(loop, error)) {
       RunInput(this);
@@ -410,6 +424,26 @@ void AsyncIoState::OnReady(Readiness ready) {
     OnDatagram(loop);
   } else if (Input(loop)) {
     RunInput(this);
+  }
+}
+
+// `count` bytes have been read. When that was as much as it may be, most likely
+// there is more already, and asking for it costs less than waiting for it.
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::CheckStream(EventLoop& loop,
+                                                       size_t count) {
+  for (size_t sum = count; RunChecking(loop); sum += count) {
+    if (count != std::min<size_t>(max_read_, InputBuffer::kCapacity) ||
+        sum + count > loop.limits().bytes_per_turn_max ||
+        input_kind_ != InputKind::kReadWithChecking ||
+        !EventLoop::Wants(*this, kReadable) || !loop.MayCallBack()) {
+      return;
+    }
+    Error error;
+    count = ReadToOwnBuffer(loop, &error);
+    if (count == 0) {
+      if (EndOfOwnBuffer(loop, error)) RunInput(this);
+      return;
+    }
   }
 }
 
