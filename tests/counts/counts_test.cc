@@ -427,6 +427,52 @@ TEST_P(ReplyTest, NoAllocationAReply) {
   EXPECT_EQ(TakeAllocations(), 0);
 }
 
+// A stream of three times what one call of the callback is given.
+class StreamTest : public CountsTest {
+ protected:
+  static constexpr size_t kPiece = size_t{16} << 10;
+  static constexpr size_t kStream = 3 * kPiece;
+
+  // Reads it, and returns how many bytes each turn has read.
+  std::vector<size_t> BytesOfTurns() {
+    TcpPair pair = world_->RawSocketPair(Family::kIpv4);
+    auto state = CreateAsyncIoState(*collection_, pair.handle);
+    EXPECT_TRUE(state.ok()) << state.status();
+    size_t read = 0;
+    Check((*state)->ReadWithChecking(
+        [&read](AsyncIoState& state, const IoResult& input) {
+          EXPECT_LE(input.count, kPiece);
+          read += input.count;
+          EXPECT_TRUE(state.Discard(input.count).ok());
+        },
+        {.max_read = kPiece}));
+    EXPECT_TRUE(pair.peer->Send(std::string(kStream, 's')).ok());
+    std::vector<size_t> turns;
+    while (read != kStream && turns.size() < 100) {
+      size_t before = read;
+      Turn();
+      turns.push_back(read - before);
+    }
+    EXPECT_EQ(read, kStream);
+    return turns;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, StreamTest, testing::ValuesIn(RealKernels()),
+                         NameOf);
+
+TEST_P(StreamTest, IsReadSeveralTimesAWait) {
+  EXPECT_EQ(BytesOfTurns().size(), 1u);
+}
+
+TEST_P(StreamTest, LeavesTheOthersTheirTurn) {
+  auto collection = MakeWaitStateCollection(
+      kernel_, {.limits = {.bytes_per_turn_max = 2 * kPiece}});
+  ASSERT_TRUE(collection.ok()) << collection.status();
+  collection_ = *std::move(collection);
+  EXPECT_EQ(BytesOfTurns(), (std::vector<size_t>{2 * kPiece, kPiece}));
+}
+
 // What is answered while it is read shares memory with the next answer, which
 // is still in the cache then.
 TEST_P(CountsTest, AnswersLeaveBeforeTheNextConnectionIsRead) {
