@@ -84,9 +84,10 @@ inline Nanoseconds EventLoop::PrepareWait() {
 
 inline void EventLoop::WaitForWork(Nanoseconds duration_max) {
   Nanoseconds timeout = std::min(duration_max, PrepareWait());
-  report_next_ = reports_.data();
-  report_end_ = report_next_ + kernel_.Wait(*poller_, reports_, timeout);
+  size_t found = kernel_.Wait(*poller_, reports_, timeout);
   now_ = kernel_.Now();
+  report_next_ = reports_.data();
+  report_end_ = report_next_ + found;
 }
 
 Nanoseconds EventLoop::Turn() {

@@ -8,8 +8,8 @@ void TimerWheel::Schedule(TimerEntry& entry, Nanoseconds expiry) {
   entry.expiry = expiry;
   uint64_t tick = std::max(static_cast<uint64_t>(expiry) >> kTickBits, tick_);
   // The highest group of bits in which the ticks differ names the level.
-  int level = (63 - __builtin_clzll((tick ^ tick_) | 1)) / kSlotBits;
-  int index = static_cast<int>(tick >> (level * kSlotBits)) & (kSlots - 1);
+  unsigned level = (63 - __builtin_clzll((tick ^ tick_) | 1)) / kSlotBits;
+  uint64_t index = (tick >> (level * kSlotBits)) % kSlots;
   Slot& slot = slots_[level * kSlots + index];
   entry.next = slot.first;
   entry.link = &slot.first;

@@ -142,13 +142,15 @@ Error EpollKernel::NewPoller(std::unique_ptr<Poller>* poller) {
 
 Error EpollKernel::SetInterest(Poller& poller, Handle handle, void* token,
                                Readiness from, Readiness to) {
-  int epoll = Own(poller).epoll();
   if (to == kNotReady) {
     // Not an empty mask: errors and hang-ups would be reported all the same.
     // Whatever fails here, the handle is not watched afterwards.
-    if (from != kNotReady) epoll_ctl(epoll, EPOLL_CTL_DEL, handle, nullptr);
+    if (from != kNotReady) {
+      epoll_ctl(Own(poller).epoll(), EPOLL_CTL_DEL, handle, nullptr);
+    }
     return Error();
   }
+  int epoll = Own(poller).epoll();
   epoll_event event = {.events = ToEvents(to), .data = {.ptr = token}};
   bool add = from == kNotReady;
   int result =

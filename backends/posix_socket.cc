@@ -107,16 +107,26 @@ constexpr size_t kBuffersMax = 64;
 // Datagrams of one call. A longer list goes in several, or is not filled.
 [[maybe_unused]] constexpr size_t kBatchMax = 64;
 
+// What `Retry` does when the first call was interrupted. Not inlined, so that
+// that one need not keep its arguments in registers; `Function` had better hold
+// them by value.
+template <typename Function>
+[[gnu::noinline]] auto RetryInterrupted(Function& function) {
+  for (;;) {
+    auto result = function();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
 // Calls until it is not interrupted. The result is that of the call: negative
 // with errno for an error.
 template <typename Function>
 auto Retry(Function function) {
-  for (;;) {
-    auto result = function();
-    if (result >= 0 || errno != EINTR) [[likely]] {
-      return result;
-    }
+  auto result = function();
+  if (result < 0 && errno == EINTR) [[unlikely]] {
+    return RetryInterrupted(function);
   }
+  return result;
 }
 
 Error LastError() { return Error(errno); }
@@ -257,14 +267,14 @@ bool IsLostConnection(int code) {
 }
 
 ssize_t SendDatagram(Handle handle, const OutgoingDatagram& datagram) {
-  const ConstBuffer& payload = datagram.payload;
   if (datagram.target == nullptr) {
-    return Retry(
-        [&] { return send(handle, payload.data, payload.size, kSendFlags); });
+    return Retry([handle, payload = datagram.payload] {
+      return send(handle, payload.data, payload.size, kSendFlags);
+    });
   }
   NativeAddress native;
   socklen_t length = ToNative(*datagram.target, &native);
-  return Retry([&] {
+  return Retry([handle, payload = datagram.payload, &native, length] {
     return sendto(handle, payload.data, payload.size, kSendFlags,
                   &native.generic, length);
   });
@@ -707,11 +717,11 @@ Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
   NativeAddress native;
   socklen_t length = want_sender ? sizeof(native) : 0;
 #if AIOS_RECEIVE_TELLS_LENGTH
-  ssize_t result = Retry([&] {
+  sockaddr* sender = want_sender ? &native.generic : nullptr;
+  socklen_t* sender_length = want_sender ? &length : nullptr;
+  ssize_t result = Retry([handle, buffer, sender, sender_length] {
     return recvfrom(handle, buffer.data(), buffer.size(),
-                    kReceiveFlags | MSG_TRUNC,
-                    want_sender ? &native.generic : nullptr,
-                    want_sender ? &length : nullptr);
+                    kReceiveFlags | MSG_TRUNC, sender, sender_length);
   });
   if (result < 0) return LastError();
   auto size = static_cast<size_t>(result);
