@@ -90,6 +90,12 @@ struct ReadWithCheckingOptions {
   UserInfo user_info = {};
 };
 
+struct ReceiveMessagesOptions {
+  Timeout timeout = {};
+  std::optional<IoCallback> error_callback = {};
+  UserInfo user_info = {};
+};
+
 struct WaitForInputOptions {
   Timeout timeout = {};
   UserInfo user_info = {};
@@ -163,8 +169,8 @@ class AsyncIoState final : private Watcher {
   // Closes the state, and its socket, silently. Allowed in every callback, the
   // state's own included.
   ~AsyncIoState() override;
-  // Inside a callback of `ReadWithChecking` the object itself goes when that
-  // has returned.
+  // Inside a callback of `ReadWithChecking` or `ReceiveMessages` the object
+  // itself goes when that has returned.
   void operator delete(AsyncIoState* state, std::destroying_delete_t);
   AsyncIoState(const AsyncIoState&) = delete;
   AsyncIoState& operator=(const AsyncIoState&) = delete;
@@ -197,7 +203,8 @@ class AsyncIoState final : private Watcher {
   // Drops the first `n` bytes of the input buffer and returns how many are
   // left. Only in the callback of `ReadWithChecking`, or in an abort callback
   // that interrupted one (FailedPrecondition elsewhere, and once the state is
-  // closed). More than there are: InvalidArgument, nothing is dropped.
+  // closed). More than there are: InvalidArgument, nothing is dropped. In the
+  // callback of `ReceiveMessages` there are none.
   // Lisp: `async-io-state-discard`.
   absl::StatusOr<size_t> Discard(size_t n) {
     size_t there = BufferedDataLength();
@@ -208,9 +215,10 @@ class AsyncIoState final : private Watcher {
     return there - n;
   }
 
-  // Ends the `ReadWithChecking` whose callback is running, which is not called
-  // again, after dropping the first `n` bytes; returns how many are left. A new
-  // input operation may be started at once. Errors: as `Discard`.
+  // Ends the `ReadWithChecking` or `ReceiveMessages` whose callback is running,
+  // which is not called again, after dropping the first `n` bytes; returns how
+  // many are left. A new input operation may be started at once. Errors: as
+  // `Discard`.
   // Lisp: `async-io-state-finish`.
   absl::StatusOr<size_t> Finish(size_t n = 0);
 
@@ -235,6 +243,26 @@ class AsyncIoState final : private Watcher {
   // The same with `needs_address` and no other options, at less cost.
   [[nodiscard]] absl::Status ReceiveMessageWithAddress(std::span<char> buffer,
                                                        IoCallback callback);
+
+  // Receives one datagram after the other into the collection's memory and
+  // calls `callback` again and again, each time with one as `data`, of whatever
+  // length, and with its `sender`; both are valid until the callback returns,
+  // whatever it does. It goes on until the callback has called `Finish`, or was
+  // given a status other than `kOk`: an error of the socket, a timeout, or
+  // `kEof` when input has been shut down. The timeout is an idle timeout, as
+  // that of `ReadWithChecking`. UDP only.
+  //
+  // When datagrams come faster than one a turn, up to 64 are received together,
+  // and the callback is called for one right after the other. Those it has not
+  // been called for when the operation ends, and when other callbacks have to
+  // come before, are kept: the next input operation has them first.
+  // `Shutdown` of input and closing lose them. An `Abort` or
+  // `AbortAndClose` of the callback takes effect before the next datagram. No
+  // Lisp symbol: `async-io-state-receive-message`, started again by its
+  // callback.
+  [[nodiscard]] absl::Status ReceiveMessages(IoCallback callback);
+  [[nodiscard]] absl::Status ReceiveMessages(IoCallback callback,
+                                             ReceiveMessagesOptions options);
 
   // Bytes that were read from the socket and not yet handed over.
   // Lisp: `async-io-state-buffered-data-length`.
@@ -311,12 +339,19 @@ class AsyncIoState final : private Watcher {
   // `Finish`, `Shutdown` and `Close` send the replies that were made before
   // them; `Close` does so once, and drops what is not taken.
   //
-  // FailedPrecondition outside that callback, in its last call, after `Finish`,
-  // and behind a `WriteBuffer` without `queue_output`. InvalidArgument for no
-  // bytes. ResourceExhausted when more would wait than the output queue may
-  // hold: leave the request in the input buffer. No Lisp symbol:
-  // `async-io-state-write-buffer` with a copy and a callback that goes on
-  // reading.
+  // In the callback of `ReceiveMessages` it sends one datagram, perhaps empty,
+  // to the sender, or to the peer of a connected socket. The replies to
+  // datagrams that were received together leave together. What the kernel does
+  // not take then is copied as well, and the receiving is paused; but a reply
+  // that fails, is aborted or times out is lost, as datagrams are
+  // (`write_status` tells), and the receiving goes on.
+  //
+  // FailedPrecondition outside those callbacks, in their last call, after
+  // `Finish`, and behind another write without `queue_output`. InvalidArgument
+  // for no bytes on a stream. ResourceExhausted when more would wait than the
+  // output queue may hold: leave the request in the input buffer. No Lisp
+  // symbol: `async-io-state-write-buffer` with a copy and a callback that goes
+  // on reading.
   [[nodiscard]] absl::Status Reply(std::string_view data);
 
   // ---- Ending.
@@ -431,6 +466,7 @@ class AsyncIoState final : private Watcher {
     kReadBuffer,
     kReadWithChecking,
     kReceiveMessage,
+    kReceiveMessages,
     kWaitForInput,
   };
   enum DueDeadline : uint8_t { kReadDeadline, kWriteDeadline };
@@ -503,6 +539,15 @@ class AsyncIoState final : private Watcher {
   bool HasBatch() const;
   inline bool WaitsForBatch() const;
   void TakeFromBatch(EventLoop& loop);
+  void OnMessages(EventLoop& loop);
+  inline Error ReceiveTogether(EventLoop& loop);
+  bool InputMessages(EventLoop& loop);
+  void RunMessages(EventLoop& loop) noexcept;
+  void RunKeptMessages(EventLoop& loop);
+  inline bool MayGoOnAtOnce(EventLoop& loop) const;
+  void GoOnLater(EventLoop& loop);
+  void EndMessages(EventLoop& loop);
+  void KeepBatch(EventLoop& loop);
   bool InputPeek(EventLoop& loop);
   bool EndStream(Error error);
   bool EndInput(IoStatus status, Error error);
@@ -520,6 +565,7 @@ class AsyncIoState final : private Watcher {
   static void RunInput(void* state);
   inline bool RunChecking(EventLoop& loop) noexcept;
   void CheckStream(EventLoop& loop, size_t count);
+  inline bool CallBackWhereItLies(EventLoop& loop, const IoResult& result);
   inline void ContinueChecking(EventLoop& loop);
   inline void PutOffReadDeadline(EventLoop& loop);
   void ResetReadDeadline(EventLoop& loop);
@@ -554,10 +600,17 @@ class AsyncIoState final : private Watcher {
   bool HasRoomBehindFirst(size_t size) const;
   absl::Status RefuseForLackOfRoom(const char* call, bool may_wait) const;
   absl::Status ReplyInDetail(std::string_view data);
+  absl::Status ReplyToDatagram(std::string_view data);
+  inline const SocketAddress* ReplyTarget(EventLoop& loop) const;
+  inline bool HoldReply(EventLoop& loop, std::string_view data);
+  void HoldOrSendReply(EventLoop& loop, std::string_view data);
   inline void SendReplies(EventLoop& loop);
   void SendRepliesOfCallback();
   void QueueReplies(EventLoop& loop, Transfer sent);
-  void QueueReply(EventLoop& loop, std::unique_ptr<char[]> data, size_t size);
+  void QueueReply(EventLoop& loop, std::unique_ptr<char[]> data, size_t size,
+                  const SocketAddress* target);
+  void SendDatagramReplies(EventLoop& loop);
+  void SendRestOfReplies(EventLoop& loop, Transfer sent);
   void ReplyEnded(IoStatus status, Error error);
   void GoOnChecking(EventLoop& loop);
   void PauseChecking(EventLoop& loop);
@@ -678,8 +731,9 @@ class AsyncIoState final : private Watcher {
   bool may_discard_ : 1 = false;
   bool may_reply_ : 1 = false;
   bool finished_ : 1 = false;
-  // The callback of a `ReadWithChecking` is running, out of `input_callback_`:
-  // that stays as it is, and so does the object, even when it is deleted.
+  // The callback of a `ReadWithChecking` or `ReceiveMessages` is running, out
+  // of `input_callback_`: that stays as it is, and so does the object, even
+  // when it is deleted.
   bool input_callback_runs_ : 1 = false;
   bool deleted_ : 1 = false;
   // There are replies in the output queue.
@@ -700,7 +754,8 @@ class AsyncIoState final : private Watcher {
   bool input_broken_ : 1 = false;
   // The input operation has ended, its callback has not run.
   bool input_ended_ : 1 = false;
-  // Replies wait: the `ReadWithChecking` is not continued before they are sent.
+  // Replies wait: the `ReadWithChecking` or `ReceiveMessages` is not continued
+  // before they are sent.
   bool input_paused_ : 1 = false;
   bool input_truncated_ : 1 = false;
   bool needs_address_ : 1 = false;

@@ -68,7 +68,8 @@ Error AsyncIoState::ShutSocketDown(Direction direction) {
   // A stream tells of its end when it is read. A datagram socket only is ready
   // from now on, for ever, and has nothing to give.
   if (HasBatch()) loop()->GiveDatagramBatch(std::move(extras_->batch));
-  if (input_kind_ != InputKind::kNone && !input_ended_) {
+  // A callback that is running comes before its operation's end.
+  if (input_kind_ != InputKind::kNone && !input_ended_ && !may_reply_) {
     EndStream(Error());
     QueueInput(*loop());
   } else {

@@ -34,6 +34,8 @@ const char* AsyncIoState::InputName(InputKind kind) {
       return "ReadWithChecking";
     case InputKind::kReceiveMessage:
       return "ReceiveMessage";
+    case InputKind::kReceiveMessages:
+      return "ReceiveMessages";
     case InputKind::kWaitForInput:
       return "WaitForInput";
   }
@@ -60,7 +62,12 @@ absl::Status AsyncIoState::CheckInput(InputKind kind,
   if (udp_ != Udp::kNo && (kind == InputKind::kReadBuffer ||
                            kind == InputKind::kReadWithChecking)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        Refusal(InputName(kind)), "the socket is UDP; use ReceiveMessage"));
+        Refusal(InputName(kind)), "the socket is UDP; use ReceiveMessage",
+        kind == InputKind::kReadWithChecking ? "s" : ""));
+  }
+  if (udp_ == Udp::kNo && kind == InputKind::kReceiveMessages) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Refusal(InputName(kind)), "the socket is TCP; use ReadWithChecking"));
   }
   return status;
 }
@@ -301,10 +308,8 @@ ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::ResetReadDeadline(EventLoop& loop) {
   SetDeadline(loop, kReadDeadline, read_timeout_);
 }
 
-// Calls the callback of a `ReadWithChecking` with what is in the buffer. It is
-// called where it lies, which saves moving it away and back for every message:
-// so meanwhile neither it may be replaced nor this object go. Returns false
-// when the state may have been closed, perhaps destroyed.
+// Calls the callback of a `ReadWithChecking` with what is in the buffer.
+// Returns false when the state may have been closed, perhaps destroyed.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::RunChecking(
     EventLoop& loop) noexcept {
   IoResult result;
@@ -312,16 +317,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::RunChecking(
     result.data = input_buffer_->view();
     result.count = result.data.size();
   }
-  finished_ = false;
-  may_discard_ = true;
-  may_reply_ = true;
-  input_callback_runs_ = true;
-  loop.BeginCallback(*this);
-  input_callback_(*this, result);
-  input_callback_runs_ = false;
-  may_reply_ = false;
-  may_discard_ = false;
-  if (finished_ || closed_) [[unlikely]] {
+  if (!CallBackWhereItLies(loop, result)) [[unlikely]] {
     EndChecking(loop);
     return false;
   }
@@ -420,6 +416,8 @@ void AsyncIoState::OnReady(Readiness ready) {
     } else if (EndOfOwnBuffer(loop, error)) {
       RunInput(this);
     }
+  } else if (input_kind_ == InputKind::kReceiveMessages) {
+    OnMessages(loop);
   } else if (udp_ != Udp::kNo) {
     OnDatagram(loop);
   } else if (Input(loop)) {
@@ -466,6 +464,8 @@ bool AsyncIoState::Input(EventLoop& loop) {
       return InputToOwnBuffer(loop);
     case InputKind::kReceiveMessage:
       return InputMessage(loop);
+    case InputKind::kReceiveMessages:
+      return InputMessages(loop);
     case InputKind::kReadBuffer:
       return InputToBuffer(loop);
     case InputKind::kWaitForInput:
@@ -660,6 +660,9 @@ void AsyncIoState::RunInput(void* object) {
       state.read_status_ == IoStatus::kOk) {
     state.input_ended_ = false;
     state.RunChecking(loop);
+  } else if (state.input_kind_ == InputKind::kReceiveMessages &&
+             state.read_status_ == IoStatus::kOk) {
+    state.RunKeptMessages(loop);
   } else {
     if (state.CallBackOnce(loop) && state.HasOutputToSend()) {
       loop.FlushLater(state);
@@ -732,7 +735,8 @@ void AsyncIoState::JoinErrorCallback() {
 
 void AsyncIoState::CallBackLast() {
   IoResult result = InputResult();
-  bool checking = input_kind_ == InputKind::kReadWithChecking;
+  bool checking = input_kind_ == InputKind::kReadWithChecking ||
+                  input_kind_ == InputKind::kReceiveMessages;
   InputIsOver(OperationObserver::End::kCallback, result.status, result.count);
   IoCallback callback = std::move(input_callback_);
   if (extras_ != nullptr && extras_->input_error_callback) [[unlikely]] {
@@ -808,10 +812,10 @@ absl::StatusOr<size_t> AsyncIoState::RefuseDrop(const char* call,
                                                 size_t n) const {
   if (absl::Status status = CheckOpen(call); !status.ok()) return status;
   if (!may_discard_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        Refusal(call),
-        "only the callback of ReadWithChecking may call it, and not after "
-        "Finish"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(Refusal(call), "only the callback of ",
+                     udp_ == Udp::kNo ? "ReadWithChecking" : "ReceiveMessages",
+                     " may call it, and not after Finish"));
   }
   return absl::InvalidArgumentError(
       absl::StrCat(Refusal(call), n, " bytes were to be dropped, ",

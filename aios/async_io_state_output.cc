@@ -229,8 +229,8 @@ absl::Status AsyncIoState::SendMessageToAddress(const SocketAddress& address,
                                                 std::string_view data,
                                                 IoCallback callback) {
   if (!MayStart(callback) || udp_ != Udp::kUnconnected || socket_ipv6_ ||
-      address.family() != Family::kIpv4 || !HasRoomInQueue(data.size()))
-      [[unlikely]] {
+      address.family() != Family::kIpv4 || !HasRoomInQueue(data.size()) ||
+      !loop()->datagram_replies().empty()) [[unlikely]] {
     return StartWithoutOptions(OutputKind::kSendToAddress, data, &address,
                                callback);
   }
@@ -386,14 +386,17 @@ void AsyncIoState::TakeOptions(OutputOperation& operation,
 
 // Of bytes that a `Reply` has copied.
 void AsyncIoState::QueueReply(EventLoop& loop, std::unique_ptr<char[]> data,
-                              size_t size) {
+                              size_t size, const SocketAddress* target) {
   std::string_view bytes(data.get(), size);
   IoCallback callback = [data = std::move(data)](AsyncIoState& state,
                                                  const IoResult& result) {
     state.ReplyEnded(result.status, result.error);
   };
   replies_wait_ = true;
-  AddOutput(loop, NewOutput(loop, OutputKind::kReply, bytes, callback));
+  OutputOperation& operation =
+      NewOutput(loop, OutputKind::kReply, bytes, callback);
+  if (target != nullptr) operation.target = *target;
+  AddOutput(loop, operation);
 }
 
 // ---- Writing.
@@ -570,9 +573,9 @@ void AsyncIoState::OutputDatagrams() {
 }
 
 OutgoingDatagram AsyncIoState::DatagramOf(const OutputOperation& operation) {
-  return {{operation.data, operation.size},
-          operation.kind == OutputKind::kSendToAddress ? &operation.target
-                                                       : nullptr};
+  return {
+      {operation.data, operation.size},
+      operation.state->udp_ == Udp::kUnconnected ? &operation.target : nullptr};
 }
 
 // Returns whether the socket takes no more for now.

@@ -1,6 +1,6 @@
 // `Reply`: answers without a callback, sent as they are when the callback of a
-// `ReadWithChecking` returns. Only what the kernel does not take then is
-// copied.
+// `ReadWithChecking` returns, or when those of datagrams that came together
+// have. Only what the kernel does not take then is copied.
 
 #include <algorithm>
 #include <array>
@@ -39,6 +39,7 @@ Transfer SendPart(Kernel& kernel, Handle handle, const ReplyBatch& replies,
 }  // namespace
 
 absl::Status AsyncIoState::Reply(std::string_view data) {
+  if (udp_ != Udp::kNo) return ReplyToDatagram(data);
   if (!may_reply_ || output_broken_ || !ReplyBatch::IsSmall(data) ||
       output_first_ != nullptr || loop()->replies().full()) [[unlikely]] {
     return ReplyInDetail(data);
@@ -53,19 +54,26 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
   constexpr const char* kCall = "Reply";
   if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
   if (!may_reply_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        Refusal(kCall),
-        "only the callback of a ReadWithChecking that goes on may call it"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(Refusal(kCall), "only the callback of a ",
+                     udp_ == Udp::kNo ? "ReadWithChecking" : "ReceiveMessages",
+                     " that goes on may call it"));
   }
-  if (data.empty()) {
+  if (data.empty() && udp_ == Udp::kNo) {
     return CheckRange(kCall, 0, 0, 0, /*may_be_empty=*/false);
   }
   EventLoop& loop = *this->loop();
-  if (!loop.replies().HasRoom(data, loop.limits().bytes_per_turn_max)) {
+  if (udp_ != Udp::kNo) {
+    SendRepliesOfCallback();
+  } else if (!loop.replies().HasRoom(data, loop.limits().bytes_per_turn_max)) {
     SendReplies(loop);
   }
   if (output_first_ == nullptr && !output_broken_) {
-    loop.replies().Add(data);
+    if (udp_ == Udp::kNo) {
+      loop.replies().Add(data);
+    } else {
+      HoldOrSendReply(loop, data);
+    }
     return absl::OkStatus();
   }
   if (output_first_ != nullptr) {
@@ -75,8 +83,9 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
     }
   }
   std::unique_ptr<char[]> copy(new char[data.size()]);
-  std::memcpy(copy.get(), data.data(), data.size());
-  QueueReply(loop, std::move(copy), data.size());
+  if (!data.empty()) std::memcpy(copy.get(), data.data(), data.size());
+  QueueReply(loop, std::move(copy), data.size(),
+             udp_ == Udp::kNo ? nullptr : ReplyTarget(loop));
   return absl::OkStatus();
 }
 
@@ -84,7 +93,9 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
 // way out.
 void AsyncIoState::SendRepliesOfCallback() {
   EventLoop& loop = *this->loop();
-  if (loop.InCallbackOf(*this) && !loop.replies().empty()) SendReplies(loop);
+  if (!loop.InCallbackOf(*this)) return;
+  if (!loop.replies().empty()) SendReplies(loop);
+  if (!loop.datagram_replies().empty()) SendDatagramReplies(loop);
 }
 
 // Copies what the kernel did not take of them to the output queue.
@@ -109,7 +120,7 @@ void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
     end += buffer.size - skipped;
   }
   replies.Clear();
-  QueueReply(loop, std::move(rest), size);
+  QueueReply(loop, std::move(rest), size, /*target=*/nullptr);
   if (output_broken_) return;
   SetWriteDeadline(loop);
   // Also when the kernel might take more at once: see `OutputStream`.
@@ -123,6 +134,8 @@ void AsyncIoState::ReplyEnded(IoStatus status, Error error) {
     operation = operation->next;
   }
   replies_wait_ = operation != nullptr;
+  // A datagram may get lost.
+  if (udp_ != Udp::kNo) status = IoStatus::kOk;
   if (!input_paused_ || (replies_wait_ && status == IoStatus::kOk)) return;
   input_paused_ = false;
   if (status == IoStatus::kOk) {
@@ -142,6 +155,10 @@ void AsyncIoState::ReplyEnded(IoStatus status, Error error) {
 void AsyncIoState::GoOnChecking(EventLoop& loop) {
   if (BufferedDataLength() != 0) {
     input_buffer_->old_length = input_buffer_->size();
+    CompleteInput(IoStatus::kOk);
+    return;
+  }
+  if (HasBatch()) {
     CompleteInput(IoStatus::kOk);
     return;
   }

@@ -1,4 +1,5 @@
-// Datagrams that were received together and are handed out one by one.
+// Datagrams that were received together and are handed out one by one, and the
+// memory for them.
 
 #ifndef AIOS_DATAGRAM_BATCH_H_
 #define AIOS_DATAGRAM_BATCH_H_
@@ -7,8 +8,10 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "aios/address.h"
@@ -38,6 +41,40 @@ class DatagramBatch {
     return transfer;
   }
 
+  // Receives one; the batch must be empty.
+  Error ReceiveOne(Kernel& kernel, Handle handle) {
+    Error error =
+        kernel.ReceiveDatagram(handle, datagrams_[0].buffer,
+                               /*want_sender=*/true, datagrams_.data());
+    next_ = 0;
+    end_ = error.ok() ? 1 : 0;
+    return error;
+  }
+
+  // Takes the next one out as it lies; the batch must not be empty. It stays
+  // until the next `Receive`.
+  const IncomingDatagram& Next() {
+    kept_bytes_ = 0;
+    return datagrams_[next_++];
+  }
+  // The one that was taken out last.
+  const IncomingDatagram& last() const { return datagrams_[next_ - 1]; }
+
+  // Makes sure that the bytes of `data` stay until the next `Receive`, by
+  // copying them behind the datagram taken out last, unless they are in the
+  // batch anyway. Returns false when there is no room.
+  bool Keep(std::string_view* data) {
+    if (Contains(*data) || data->empty()) return true;
+    const IncomingDatagram& datagram = last();
+    size_t begin = datagram.size + kept_bytes_;
+    if (data->size() > kBytesMax - begin) return false;
+    char* copy = datagram.buffer.data() + begin;
+    std::memcpy(copy, data->data(), data->size());
+    kept_bytes_ += data->size();
+    *data = {copy, data->size()};
+    return true;
+  }
+
   // Takes the next one out as if it had been received into `buffer`; the batch
   // must not be empty. What is returned stays until the next `Receive`.
   const IncomingDatagram& Take(std::span<char> buffer) {
@@ -58,10 +95,19 @@ class DatagramBatch {
   // what datagrams have filled.
   static constexpr size_t kBytesMax = size_t{64} << 10;
 
+  bool Contains(std::string_view data) const {
+    std::less_equal<const char*> not_behind;
+    return not_behind(bytes_.get(), data.data()) &&
+           not_behind(data.data() + data.size(),
+                      bytes_.get() + kMax * kBytesMax);
+  }
+
   std::unique_ptr<char[]> bytes_;
   std::array<IncomingDatagram, kMax> datagrams_;
   size_t next_ = 0;
   size_t end_ = 0;
+  // Behind the datagram taken out last.
+  size_t kept_bytes_ = 0;
 };
 
 // How many datagrams to ask for at a time. One, as long as each is answered

@@ -230,14 +230,29 @@ class EventLoop {
   OutputOperationPool& output_operations() { return output_operations_; }
   // Of the watcher whose callback is running; empty otherwise.
   ReplyBatch& replies() { return replies_; }
+  DatagramReplies& datagram_replies() { return datagram_replies_; }
 
+  // Which all datagram sockets use in turn. While a callback looks at what is
+  // in it, it stays.
+  DatagramBatch& datagram_batch() {
+    if (datagram_batch_ == nullptr) [[unlikely]] {
+      datagram_batch_ = std::make_unique<DatagramBatch>();
+    }
+    return *datagram_batch_;
+  }
+  // Takes it, with what is in it, out for one socket.
   std::unique_ptr<DatagramBatch> TakeDatagramBatch() {
     if (datagram_batch_ == nullptr) return std::make_unique<DatagramBatch>();
     return std::move(datagram_batch_);
   }
-  void GiveDatagramBatch(std::unique_ptr<DatagramBatch> batch) {
+  // Puts it back, with what is in it. No callback is running.
+  void PutDatagramBatch(std::unique_ptr<DatagramBatch> batch) {
     datagram_batch_ = std::move(batch);
-    datagram_batch_->Clear();
+  }
+  // Gives up what is in `batch`.
+  void GiveDatagramBatch(std::unique_ptr<DatagramBatch> batch) {
+    batch->Clear();
+    if (datagram_batch_ == nullptr) datagram_batch_ = std::move(batch);
   }
 
  private:
@@ -324,6 +339,7 @@ class EventLoop {
   InputBufferPool input_buffers_;
   OutputOperationPool output_operations_;
   ReplyBatch replies_;
+  DatagramReplies datagram_replies_;
   std::unique_ptr<DatagramBatch> datagram_batch_;
 
   // Null until a name is to be resolved.

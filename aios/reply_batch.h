@@ -59,6 +59,37 @@ class ReplyBatch {
   size_t bytes_ = 0;
 };
 
+// The same on a datagram socket, of callbacks that follow one another. What the
+// datagrams refer to stays where it is until they are sent.
+class DatagramReplies {
+ public:
+  // As many as one send takes.
+  static constexpr size_t kLengthMax = 64;
+
+  bool empty() const { return length_ == 0; }
+  bool full() const { return length_ == kLengthMax; }
+  size_t length() const { return length_; }
+  size_t bytes() const { return bytes_; }
+  std::span<const OutgoingDatagram> datagrams() const {
+    return {datagrams_.data(), length_};
+  }
+
+  // They are not full.
+  void Add(const OutgoingDatagram& datagram) {
+    datagrams_[length_++] = datagram;
+    bytes_ += datagram.payload.size;
+  }
+  void Clear() {
+    length_ = 0;
+    bytes_ = 0;
+  }
+
+ private:
+  size_t length_ = 0;
+  size_t bytes_ = 0;
+  std::array<OutgoingDatagram, kLengthMax> datagrams_;
+};
+
 }  // namespace aios
 
 #endif  // AIOS_REPLY_BATCH_H_

@@ -94,6 +94,24 @@ inline void AsyncIoState::PutOffReadDeadline(EventLoop& loop) {
   read_order_ = loop.NextDeadlineOrder();
 }
 
+// Calls the callback of a `ReadWithChecking` or `ReceiveMessages` where it
+// lies, which saves moving it away and back for every message: so meanwhile
+// neither it may be replaced nor this object go. Returns false when the
+// operation is over with it, for `EndChecking`.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackWhereItLies(
+    EventLoop& loop, const IoResult& result) {
+  finished_ = false;
+  may_discard_ = true;
+  may_reply_ = true;
+  input_callback_runs_ = true;
+  loop.BeginCallback(*this);
+  input_callback_(*this, result);
+  input_callback_runs_ = false;
+  may_reply_ = false;
+  may_discard_ = false;
+  return !(finished_ || closed_);
+}
+
 // The callback of a `ReadWithChecking` has returned, and wants more.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ContinueChecking(
     EventLoop& loop) {
@@ -134,6 +152,7 @@ inline IoResult AsyncIoState::InputResult() const {
       result.count = input_done_;
       result.data = {input_data_, input_done_};
       break;
+    case InputKind::kReceiveMessages:
     case InputKind::kWaitForInput:
     case InputKind::kNone:
       break;
@@ -168,6 +187,13 @@ inline void AsyncIoState::SendReplies(EventLoop& loop) {
     }
   }
   QueueReplies(loop, sent);
+}
+
+// Where a reply to the datagram goes that the callback was given last: null for
+// the peer.
+inline const SocketAddress* AsyncIoState::ReplyTarget(EventLoop& loop) const {
+  return udp_ == Udp::kUnconnected ? &loop.datagram_batch().last().sender
+                                   : nullptr;
 }
 
 inline void AsyncIoState::ApplyEndingsOfCallback() {

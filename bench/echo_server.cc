@@ -258,21 +258,11 @@ class DatagramServer : public Server {
                                                   .local_port = port});
     if (!state.ok()) return state.status();
     state_ = *std::move(state);
-    for (size_t i = 0; i < kDatagramsMax; ++i) {
-      datagrams_.emplace_back(new Datagram);
-      free_.push_back(datagrams_.back().get());
-    }
     Receive();
     return state_->address().value();
   }
 
  private:
-  // The longest there are.
-  using Datagram = std::array<char, size_t{64} << 10>;
-
-  // How many may be on their way back. More wait in the system.
-  static constexpr size_t kDatagramsMax = 128;
-
   // `OpenUdp` on a port that other threads listen on, too.
   static absl::StatusOr<std::unique_ptr<AsyncIoState>> OpenShared(
       WaitStateCollection& collection, const aios::SocketAddress& address) {
@@ -295,39 +285,20 @@ class DatagramServer : public Server {
   }
 
   void Receive() {
-    receiving_ = !free_.empty();
-    if (!receiving_) return;
-    Datagram* datagram = free_.back();
-    free_.pop_back();
-    Check(state_->ReceiveMessageWithAddress(
-        *datagram, [this, datagram](AsyncIoState&, const IoResult& input) {
-          // If not, a port unreachable in answer to an answer, say.
-          if (!input.ok() || !Answer(datagram, input)) {
-            free_.push_back(datagram);
+    Check(state_->ReceiveMessages(
+        [this](AsyncIoState& state, const IoResult& input) {
+          if (!input.ok()) {
+            // A port unreachable in answer to an answer, say.
+            Receive();
+            return;
           }
-          Receive();
+          ++totals_.messages;
+          totals_.bytes += input.count;
+          Check(state.Reply(input.data));
         }));
   }
 
-  // Returns false when nobody can be answered there, at port 0, say.
-  bool Answer(Datagram* datagram, const IoResult& input) {
-    absl::Status status = state_->SendMessageToAddress(
-        *input.sender, input.data,
-        [this, datagram](AsyncIoState&, const IoResult& output) {
-          totals_.bytes += output.count;
-          free_.push_back(datagram);
-          if (!receiving_) Receive();
-        });
-    if (!status.ok()) return false;
-    ++totals_.messages;
-    return true;
-  }
-
   std::unique_ptr<AsyncIoState> state_;
-  // All there are, and those that are not in use.
-  std::vector<std::unique_ptr<Datagram>> datagrams_;
-  std::vector<Datagram*> free_;
-  bool receiving_ = false;
 };
 
 std::unique_ptr<Server> MakeServer() {

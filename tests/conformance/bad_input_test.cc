@@ -510,11 +510,11 @@ TEST_P(BadInputTest, RepliesOutsideOfTheCallback) {
   std::unique_ptr<AsyncIoState> udp = MakeUdp(Family::kIpv4, "datagrams");
   for (AsyncIoState* state : {channel.state.get(), udp.get()}) {
     for (std::string_view data : {"data", ""}) {
-      EXPECT_TRUE(IsRefusal(state->Reply(data),
-                            absl::StatusCode::kFailedPrecondition,
-                            {state->name(),
-                             "Reply refused: only the callback of a "
-                             "ReadWithChecking that goes on may call it"}));
+      EXPECT_TRUE(IsRefusal(
+          state->Reply(data), absl::StatusCode::kFailedPrecondition,
+          {state->name(), "Reply refused: only the callback of a ",
+           state == udp.get() ? "ReceiveMessages" : "ReadWithChecking",
+           " that goes on may call it"}));
     }
   }
   Recorder read(*this, "read", Recorder::kRepeating);

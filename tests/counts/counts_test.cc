@@ -766,6 +766,53 @@ TEST_P(QueuedOutputTest, ABurstOfDatagramsIsReceivedAndAnsweredTogether) {
   EXPECT_EQ(made.total_failures(), 0);
 }
 
+// A datagram alone takes a wait, a receive and a send; a burst takes as many.
+TEST_P(QueuedOutputTest, ReceiveMessagesTakesThreeCallsAndNoAllocation) {
+  int served = 0;
+  Check(udp_->ReceiveMessages(
+      [&](AsyncIoState& state, const IoResult& result) {
+        ++served;
+        Check(state.Reply(result.data));
+        // Bytes that lie elsewhere.
+        if (served % 2 == 0) Check(state.Reply("more"));
+      },
+      {.timeout = kIdleTimeout}));
+  const SocketAddress address = *udp_->address();
+  auto exchange = [&](int count) {
+    int wanted = served + count;
+    std::vector<std::string> expected;
+    for (int i = served + 1; i <= wanted; ++i) {
+      EXPECT_TRUE(udp_peer_->SendTo(address, "datagram").ok());
+      expected.push_back("datagram");
+      if (i % 2 == 0) expected.push_back("more");
+    }
+    TakeCounts();
+    TakeAllocations();
+    TurnUntil([&] { return served == wanted; });
+    CallCounts made = TakeCounts();
+    int64_t allocations = TakeAllocations();
+    for (const std::string& reply : expected) {
+      EXPECT_EQ(udp_peer_->Receive().payload, reply);
+    }
+    return std::pair(made, allocations);
+  };
+  // The first one makes what all are received into.
+  exchange(1);
+  for (int i = 0; i < 100; ++i) {
+    auto [made, allocations] = exchange(1);
+    EXPECT_EQ(made.total(), 3) << made.ToString();
+    EXPECT_EQ(made.total_failures(), 0);
+    EXPECT_EQ(allocations, 0);
+  }
+  for (int i = 0; i < 20; ++i) exchange(32);
+  for (int i = 0; i < 10; ++i) {
+    auto [made, allocations] = exchange(32);
+    EXPECT_EQ(made.total(), 3) << made.ToString();
+    EXPECT_EQ(made.total_failures(), 0);
+    EXPECT_EQ(allocations, 0);
+  }
+}
+
 TEST_P(CountsTest, NoAllocationAnAppliedFunction) {
   int ran = 0;
   auto apply = [&] {
