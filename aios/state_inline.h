@@ -25,7 +25,9 @@ inline bool AsyncIoState::MayStart(const IoCallback& callback) const {
 
 inline void AsyncIoState::UpdateInterest(EventLoop& loop) {
   Readiness wanted = kNotReady;
-  if (input_kind_ != InputKind::kNone && !input_ended_) wanted |= kReadable;
+  if (input_kind_ != InputKind::kNone && !(input_ended_ | input_broken_)) {
+    wanted |= kReadable;
+  }
   if (output_blocked_ || connecting_) wanted |= kWritable;
   loop.Want(*this, wanted);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/conformance/conformance_test.h"
+#include "tests/support/fault_kernel.h"
 
 namespace aios::test {
 namespace {
@@ -813,6 +814,39 @@ TEST_P(ReadingTest, ErrorOfReadWithCheckingKeepsWhatHadArrived) {
   // What is left comes first, then the error again.
   EXPECT_EQ(ReadSome(*channel.state, 3).data, "abc");
   EXPECT_EQ(ReadSome(*channel.state, 3).error, Error(ECONNRESET));
+}
+
+// Whatever its callback does meanwhile: here the interest in the socket
+// changes.
+TEST_P(ReadingTest, BrokenStreamIsReadNoFurtherByAReadWithChecking) {
+  FaultKernel faults(kernel());
+  RemakeCollection({}, &faults);
+  Channel channel = MakeChannel();
+  Recorder first(*this, "first", Recorder::kRepeating);
+  ASSERT_OK(channel.state->ReadWithChecking(
+      first.Callback([&](AsyncIoState&, const IoResult& result) {
+        if (result.ok() && result.count == 3) {
+          faults.FailNth(KernelCall::kReceive, 1, Error(ENOMEM));
+        }
+      })));
+  channel.peer->Send("abc");
+  ASSERT_TRUE(
+      RunUntil([&] { return first.called() && first.last().count == 3; }));
+  channel.peer->Send("d");
+  ASSERT_TRUE(RunUntil([&] { return first.callbacks_alive() == 0; }));
+  ASSERT_EQ(first.last().error, Error(ENOMEM));
+  Recorder read(*this, "checking", Recorder::kRepeating);
+  Recorder write(*this, "write");
+  ASSERT_OK(channel.state->ReadWithChecking(
+      read.Callback([&](AsyncIoState& state, const IoResult& result) {
+        if (!result.ok()) return;
+        EXPECT_OK(state.WriteBuffer(EndlessData(), write.Callback()));
+        EXPECT_OK(state.Shutdown(Direction::kOutput));
+      })));
+  ASSERT_TRUE(RunUntil([&] { return read.calls().size() == 2; }));
+  EXPECT_EQ(read.last().status, IoStatus::kError);
+  EXPECT_EQ(read.last().error, Error(ENOMEM));
+  EXPECT_EQ(read.last().data, "abc");
 }
 
 TEST_P(ReadingTest, ResetOfAnIdleStateIsSeenByTheNextOperation) {
