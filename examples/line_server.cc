@@ -27,7 +27,7 @@ void Check(const absl::Status& status) {
 
 // The callback owns the state: when reading has ended, the connection is
 // closed.
-void Serve(std::shared_ptr<aios::AsyncIoState> state) {
+void Serve(const std::shared_ptr<aios::AsyncIoState>& state) {
   // What is replied has to outlive the call, as what is captured does.
   auto on_input = [state, answer = std::string()](auto&, auto& input) mutable {
     size_t end = input.data.rfind('\n') + 1;  // of the last complete line

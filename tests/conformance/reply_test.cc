@@ -670,9 +670,11 @@ TEST_P(ReplyTest, RepliesGoOnBehindAFinishWhateverIsReadNext) {
          return state.ReceiveMessage(buffer, std::move(callback));
        }},
   };
-  for (const auto& [name, start] : starts) {
+  for (const auto& named : starts) {
+    // clang 14 captures no structured bindings.
+    const Start& start = named.second;
     for (bool bytes_left : {false, true}) {
-      SCOPED_TRACE(name + (bytes_left ? ", bytes left" : ""));
+      SCOPED_TRACE(named.first + (bytes_left ? ", bytes left" : ""));
       Channel channel = MakeChannel();
       Recorder read(*this, "read", Recorder::kRepeating);
       Recorder next(*this, "next", Recorder::kRepeating);
