@@ -324,14 +324,15 @@ class AsyncIoState final : private Watcher {
                                                   WriteOptions options);
 
   // Answers what the running callback of `ReadWithChecking` was given: writes
-  // `data`, which may lie in what it was given, and must stay as it is until
-  // the callback has returned; so it is no local variable of that. All replies
-  // of a callback leave together, at once when it has returned. What the kernel
-  // does not take then is copied and written later. Meanwhile the
-  // `ReadWithChecking` is paused: a peer that does not take its answers is read
-  // no further, and only the write timeout counts. When they are written it
-  // goes on, with what the callback has left in the input buffer, if anything,
-  // whether or not more has come.
+  // `data`, which is no longer needed when this call has returned. All replies
+  // of a callback leave together, at once when it has returned: from the input
+  // buffer if they lie in what the callback was given, otherwise from a copy
+  // (more than 64 of them, or more than 64 KiB of copies, take more than one
+  // call of the kernel). What the kernel does not take then is written later.
+  // Meanwhile the `ReadWithChecking` is paused: a peer that does not take its
+  // answers is read no further, and only the write timeout counts. When they
+  // are written it goes on, with what the callback has left in the input
+  // buffer, if anything, whether or not more has come.
   //
   // There is no callback. A reply that fails, is aborted, or is not taken
   // whole within the write timeout, ends the `ReadWithChecking` with its status
@@ -344,7 +345,8 @@ class AsyncIoState final : private Watcher {
   // datagrams that were received together leave together. What the kernel does
   // not take then is copied as well, and the receiving is paused; but a reply
   // that fails, is aborted or times out is lost, as datagrams are
-  // (`write_status` tells), and the receiving goes on.
+  // (`write_status` tells, until the next one is sent), and the receiving goes
+  // on.
   //
   // FailedPrecondition outside those callbacks, in their last call, after
   // `Finish`, and behind another write without `queue_output`. InvalidArgument
@@ -600,6 +602,7 @@ class AsyncIoState final : private Watcher {
   bool HasRoomBehindFirst(size_t size) const;
   absl::Status RefuseForLackOfRoom(const char* call, bool may_wait) const;
   absl::Status ReplyInDetail(std::string_view data);
+  absl::Status AddCopyOfReply(EventLoop& loop, std::string_view data);
   absl::Status ReplyToDatagram(std::string_view data);
   inline const SocketAddress* ReplyTarget(EventLoop& loop) const;
   inline bool HoldReply(EventLoop& loop, std::string_view data);

@@ -182,8 +182,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::HoldReply(
   const Limits& limits = loop.limits();
   if (replies.full() || replies.length() > limits.output_queue_length_max ||
       replies.bytes() + data.size() > limits.output_queue_bytes_max ||
-      // The last one's leave before its bytes go.
-      (!batch.empty() && !batch.Keep(&data))) {
+      !batch.Keep(&data)) {
     return false;
   }
   replies.Add({{data.data(), data.size()}, ReplyTarget(loop)});
@@ -222,6 +221,8 @@ void AsyncIoState::SendRestOfReplies(EventLoop& loop, Transfer sent) {
     }
     if (left.empty()) break;
     sent = loop.kernel().SendDatagrams(handle(), left);
+    // Forgotten, as by any operation that follows.
+    if (sent.count != 0) lost = Error();
   }
   for (const OutgoingDatagram& reply : left) {
     std::unique_ptr<char[]> copy(new char[reply.payload.size]);

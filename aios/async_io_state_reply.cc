@@ -1,6 +1,6 @@
-// `Reply`: answers without a callback, sent as they are when the callback of a
+// `Reply`: answers without a callback, sent when the callback of a
 // `ReadWithChecking` returns, or when those of datagrams that came together
-// have. Only what the kernel does not take then is copied.
+// have. What the kernel does not take then is copied.
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "aios/async_io_state.h"
 #include "aios/event_loop.h"
@@ -46,7 +47,23 @@ absl::Status AsyncIoState::Reply(std::string_view data) {
   }
   EventLoop& loop = *this->loop();
   loop.CheckThread();
-  loop.replies().Add(data);
+  // What lies in the input buffer stays there until the callback has returned;
+  // other bytes may be gone when this call has.
+  if (input_buffer_->Holds(data)) {
+    loop.replies().Add(data);
+    return absl::OkStatus();
+  }
+  return AddCopyOfReply(loop, data);
+}
+
+// The batch is not full.
+ABSL_ATTRIBUTE_NOINLINE absl::Status AsyncIoState::AddCopyOfReply(
+    EventLoop& loop, std::string_view data) {
+  if (!loop.replies().AddCopy(data)) {
+    // So much is sent at once, and the kernel copies it.
+    loop.replies().Add(data);
+    SendReplies(loop);
+  }
   return absl::OkStatus();
 }
 
@@ -69,11 +86,12 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
     SendReplies(loop);
   }
   if (output_first_ == nullptr && !output_broken_) {
-    if (udp_ == Udp::kNo) {
-      loop.replies().Add(data);
-    } else {
+    if (udp_ != Udp::kNo) {
       HoldOrSendReply(loop, data);
+      return absl::OkStatus();
     }
+    if (!input_buffer_->Holds(data)) return AddCopyOfReply(loop, data);
+    loop.replies().Add(data);
     return absl::OkStatus();
   }
   if (output_first_ != nullptr) {

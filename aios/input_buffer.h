@@ -4,6 +4,7 @@
 #define AIOS_INPUT_BUFFER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -22,6 +23,13 @@ class InputBuffer {
 
   size_t size() const { return end_ - begin_; }
   std::string_view view() const { return {data_.get() + begin_, size()}; }
+
+  // Whether `data`, which is one piece, lies in the memory of this buffer.
+  bool Holds(std::string_view data) const {
+    return reinterpret_cast<uintptr_t>(data.data()) -
+               reinterpret_cast<uintptr_t>(data_.get()) <
+           capacity_;
+  }
 
   // Room for up to `wanted` bytes behind the contents, which may move: fewer
   // rather than making the buffer larger, but never much fewer and never none.

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -12,8 +14,8 @@
 
 namespace aios {
 
-// The bytes stay where they are until the callback has returned. One callback
-// runs at a time, so one batch does for all states of a collection.
+// One callback runs at a time, so one batch does for all states of a
+// collection.
 class ReplyBatch {
  public:
   ReplyBatch() = default;
@@ -24,6 +26,8 @@ class ReplyBatch {
   static constexpr size_t kLengthMax = 64;
   // What comes without a look at how much there is already.
   static constexpr size_t kSmallSizeMax = size_t{16} << 10;
+
+  static constexpr size_t kCopiedBytesMax = size_t{64} << 10;
 
   // And not empty.
   static bool IsSmall(std::string_view data) {
@@ -43,20 +47,37 @@ class ReplyBatch {
                        bytes_ <= bytes_max - data.size());
   }
 
-  // It is not full.
+  // It is not full. The bytes stay where they are until `Clear`.
   void Add(std::string_view data) {
     *end_++ = {data.data(), data.size()};
     bytes_ += data.size();
   }
+
+  // The same for a copy of them. Returns false, and does nothing, when that
+  // would be more than it copies.
+  bool AddCopy(std::string_view data) {
+    if (data.size() > kCopiedBytesMax - copied_bytes_) return false;
+    if (copies_ == nullptr) copies_.reset(new char[kCopiedBytesMax]);
+    char* copy = copies_.get() + copied_bytes_;
+    std::memcpy(copy, data.data(), data.size());
+    copied_bytes_ += data.size();
+    Add({copy, data.size()});
+    return true;
+  }
+
   void Clear() {
     end_ = buffers_.data();
     bytes_ = 0;
+    copied_bytes_ = 0;
   }
 
  private:
   std::array<ConstBuffer, kLengthMax> buffers_;
   ConstBuffer* end_ = buffers_.data();
   size_t bytes_ = 0;
+  size_t copied_bytes_ = 0;
+  // Null until the first copy.
+  std::unique_ptr<char[]> copies_;
 };
 
 // The same on a datagram socket, of callbacks that follow one another. What the

@@ -28,13 +28,12 @@ void Check(const absl::Status& status) {
 // The callback owns the state: when reading has ended, the connection is
 // closed.
 void Serve(const std::shared_ptr<aios::AsyncIoState>& state) {
-  // What is replied has to outlive the call, as what is captured does.
-  auto on_input = [state, answer = std::string()](auto&, auto& input) mutable {
+  auto on_input = [state](auto&, auto& input) {
     size_t end = input.data.rfind('\n') + 1;  // of the last complete line
     if (input.data.size() - end > kLineLengthMax) {
       Check(state->Finish().status());  // That is no line: goodbye.
     } else if (input.ok() && end != 0) {
-      answer = input.data.substr(0, end);
+      std::string answer(input.data.substr(0, end));
       for (char& c : answer) c = std::toupper(static_cast<unsigned char>(c));
       Check(state->Reply(answer));
       Check(state->Discard(end).status());

@@ -103,7 +103,6 @@ TEST_P(ReplyTest, RepliesLeaveWhenTheCallbackHasReturnedInTheirOrder) {
   for (Family family : Families()) {
     Channel channel = MakeChannel({}, family);
     Recorder read(*this, "read", Recorder::kRepeating);
-    // Not of the callback: they must be there when it has returned.
     std::vector<std::string> answers = {"one ", "two ", "three"};
     Serve(*channel.state, read, [&](AsyncIoState& state, const IoResult&) {
       int before = counter.sends();
@@ -117,6 +116,28 @@ TEST_P(ReplyTest, RepliesLeaveWhenTheCallbackHasReturnedInTheirOrder) {
         RunUntil([&] { return channel.state->output_queue_length() == 0; }));
     EXPECT_EQ(channel.state->write_status(), IoStatus::kOk);
     EXPECT_EQ(channel.state->Close(), 0u);
+  }
+}
+
+// Of every size: small ones, of which many are copied together, up to one that
+// is too large for that.
+TEST_P(ReplyTest, ReplyIsNotNeededWhenTheCallHasReturned) {
+  Channel channel = MakeChannel();
+  Recorder read(*this, "read", Recorder::kRepeating);
+  std::string expected;
+  for (size_t size = 1; size <= 100'000; size *= 3) {
+    expected += Pattern(size, static_cast<int>(size));
+  }
+  Serve(*channel.state, read, [&](AsyncIoState& state, const IoResult&) {
+    for (size_t size = 1; size <= 100'000; size *= 3) {
+      std::string answer = Pattern(size, static_cast<int>(size));
+      EXPECT_OK(state.Reply(answer));
+      std::fill(answer.begin(), answer.end(), 'x');
+    }
+  });
+  for (int i = 0; i < 2; ++i) {
+    Ask(channel, read);
+    EXPECT_TRUE(ReadFromPeer(*channel.peer, expected.size()).bytes == expected);
   }
 }
 
