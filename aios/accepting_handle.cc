@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
@@ -331,9 +332,14 @@ void AcceptingHandle::OnReady(Readiness /*ready*/) {
   EventLoop& loop = *this->loop();
   if (loop.MayCallBack()) [[likely]] {
     Accept(loop);
-  } else if (accept_ticket_ == kNoTicket) {
-    accept_ticket_ = loop.Complete(&AcceptingHandle::RunAccept, this);
+  } else {
+    AcceptLater(loop);
   }
+}
+
+ABSL_ATTRIBUTE_NOINLINE void AcceptingHandle::AcceptLater(EventLoop& loop) {
+  if (accept_ticket_ != kNoTicket) return;
+  accept_ticket_ = loop.Complete(&AcceptingHandle::RunAccept, this);
 }
 
 void AcceptingHandle::RunAccept(void* object) {

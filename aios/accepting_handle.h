@@ -131,6 +131,7 @@ class AcceptingHandle final : private Watcher {
   void Pause(Error error);
   void CloseNow();
   void Accept(EventLoop& loop) noexcept;
+  void AcceptLater(EventLoop& loop);
   inline bool HandOut(EventLoop& loop, Delivery& delivery, Handle connection);
   void TellError() noexcept;
   void FinishClose() noexcept;
