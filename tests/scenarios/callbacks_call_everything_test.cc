@@ -33,6 +33,7 @@ enum Call : size_t {
   kReadWithChecking,
   kWaitForInput,
   kReceiveMessage,
+  kReceiveMessages,
   kWriteBuffer,
   kReply,
   kSendMessage,
@@ -112,7 +113,11 @@ class Caller {
     auto made = OpenUdp(*collection_, {.local_port = 9});
     if (!made.ok()) return;
     uint64_t number = Keep(*std::move(made));
-    ReceiveNext(*states_[number]);
+    if (Choose(2) == 0) {
+      ReceiveNext(*states_[number]);
+    } else {
+      MakeOn(*states_[number], kReceiveMessages);
+    }
   }
 
   void Begin() {
@@ -276,7 +281,8 @@ class Caller {
       if (only_errors) {
         EXPECT_EQ(result.status, IoStatus::kError);
       }
-      // The one of `ReadWithChecking` may be called many times with kOk.
+      // Those of `ReadWithChecking` and `ReceiveMessages` may be called many
+      // times with kOk.
       ++ended_;
       if (!result.ok() || !checking_.contains(number)) {
         EXPECT_EQ(++ends_[number], 1);
@@ -286,7 +292,7 @@ class Caller {
       if (checking_.contains(number)) Reply(state, Choose(3));
       Meddle();
       if (!destroyed_ && checking_.contains(number) && Choose(2) == 0) {
-        static_cast<void>(state.Finish(result.data.size()));
+        static_cast<void>(state.Finish(state.BufferedDataLength()));
       }
       current_ = nullptr;
     };
@@ -442,6 +448,12 @@ class Caller {
         start(Vary<ReceiveMessageOptions>(), [&](auto callback, auto options) {
           return state.ReceiveMessage(buffer_, std::move(callback),
                                       std::move(options));
+        });
+        break;
+      case kReceiveMessages:
+        checking_.insert(next_operation_);
+        start(Vary<ReceiveMessagesOptions>(), [&](auto callback, auto options) {
+          return state.ReceiveMessages(std::move(callback), std::move(options));
         });
         break;
       case kWriteBuffer:
