@@ -786,14 +786,14 @@ TEST_P(ConnectAcceptTest, ListenerOfIpv6AloneLeavesIpv4Free) {
   AIOS_NEEDS_FAMILY(world(), Family::kIpv6);
   auto ignore = [](AcceptingHandle&, std::unique_ptr<AsyncIoState>) {};
   bool done = false;
-  for (int attempt = 0; attempt < 5 && !done; ++attempt) {
+  for (int attempt = 0; attempt < 100 && !done; ++attempt) {
     absl::StatusOr<std::unique_ptr<AcceptingHandle>> v6 =
         AcceptTcpConnections(collection(), 0, ignore, {.ipv6 = Ipv6::kYes});
     ASSERT_OK(v6);
     EXPECT_TRUE((*v6)->local_address().ip().is_ipv6());
     absl::StatusOr<std::unique_ptr<AcceptingHandle>> v4 = AcceptTcpConnections(
         collection(), (*v6)->local_port(), ignore, {.ipv6 = Ipv6::kNo});
-    // Somebody else may have that port.
+    // Somebody else may have that port, on a busy machine more often than not.
     done = v4.ok();
   }
   EXPECT_TRUE(done);
