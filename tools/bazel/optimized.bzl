@@ -1,12 +1,24 @@
 """Programs as their users build them, for what measures or counts what they cost."""
 
-def _to_optimized_impl(_settings, _attr):
-    return {"//command_line_option:compilation_mode": "opt"}
+_NO_FRAME_POINTERS = "-fomit-frame-pointer"
+
+# As `--config=opt` does: see .bazelrc.
+def _to_optimized_impl(settings, _attr):
+    copts = settings["//command_line_option:copt"]
+    if _NO_FRAME_POINTERS not in copts:
+        copts = copts + [_NO_FRAME_POINTERS]
+    return {
+        "//command_line_option:compilation_mode": "opt",
+        "//command_line_option:copt": copts,
+    }
 
 _to_optimized = transition(
     implementation = _to_optimized_impl,
-    inputs = [],
-    outputs = ["//command_line_option:compilation_mode"],
+    inputs = ["//command_line_option:copt"],
+    outputs = [
+        "//command_line_option:compilation_mode",
+        "//command_line_option:copt",
+    ],
 )
 
 def _optimized_binary_impl(ctx):
