@@ -157,6 +157,7 @@ struct CreateAsyncIoStateOptions {
 };
 
 class ConnectRace;
+class DatagramBatch;
 class SendLookup;
 class TargetLookup;
 struct Ending;
@@ -354,7 +355,9 @@ class AsyncIoState final : private Watcher {
   // output queue may hold: leave the request in the input buffer. No Lisp
   // symbol: `async-io-state-write-buffer` with a copy and a callback that goes
   // on reading.
-  [[nodiscard]] absl::Status Reply(std::string_view data);
+  [[nodiscard]] absl::Status Reply(std::string_view data) {
+    return udp_ == Udp::kNo ? ReplyOnStream(data) : ReplyToDatagram(data);
+  }
 
   // ---- Ending.
 
@@ -542,9 +545,9 @@ class AsyncIoState final : private Watcher {
   inline bool WaitsForBatch() const;
   void TakeFromBatch(EventLoop& loop);
   void OnMessages(EventLoop& loop);
-  inline Error ReceiveTogether(EventLoop& loop);
+  inline Error ReceiveTogether(EventLoop& loop, DatagramBatch& batch);
   bool InputMessages(EventLoop& loop);
-  void RunMessages(EventLoop& loop) noexcept;
+  inline void RunMessages(EventLoop& loop, DatagramBatch& batch) noexcept;
   void RunKeptMessages(EventLoop& loop);
   inline bool MayGoOnAtOnce(EventLoop& loop) const;
   void GoOnLater(EventLoop& loop);
@@ -603,6 +606,7 @@ class AsyncIoState final : private Watcher {
   absl::Status RefuseForLackOfRoom(const char* call, bool may_wait) const;
   absl::Status ReplyInDetail(std::string_view data);
   absl::Status AddCopyOfReply(EventLoop& loop, std::string_view data);
+  absl::Status ReplyOnStream(std::string_view data);
   absl::Status ReplyToDatagram(std::string_view data);
   inline const SocketAddress* ReplyTarget(EventLoop& loop) const;
   inline bool HoldReply(EventLoop& loop, std::string_view data);
@@ -612,7 +616,7 @@ class AsyncIoState final : private Watcher {
   void QueueReplies(EventLoop& loop, Transfer sent);
   void QueueReply(EventLoop& loop, std::unique_ptr<char[]> data, size_t size,
                   const SocketAddress* target);
-  void SendDatagramReplies(EventLoop& loop);
+  inline void SendDatagramReplies(EventLoop& loop);
   void SendRestOfReplies(EventLoop& loop, Transfer sent);
   void ReplyEnded(IoStatus status, Error error);
   void GoOnChecking(EventLoop& loop);

@@ -49,17 +49,17 @@ absl::Status AsyncIoState::ReceiveMessages(IoCallback callback,
 
 // It is readable, and its callback may be called at once.
 void AsyncIoState::OnMessages(EventLoop& loop) {
-  Error error = ReceiveTogether(loop);
+  DatagramBatch& batch = loop.datagram_batch();
+  Error error = ReceiveTogether(loop, batch);
   if (error.ok()) [[likely]] {
-    RunMessages(loop);
+    RunMessages(loop, batch);
   } else if (EndDatagram(error)) {
     RunInput(this);
   }
 }
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline Error AsyncIoState::ReceiveTogether(
-    EventLoop& loop) {
-  DatagramBatch& batch = loop.datagram_batch();
+    EventLoop& loop, DatagramBatch& batch) {
   BatchSize& batch_size = extras_->batch_size;
   if (batch_size.get() == 1) [[likely]] {
     Error error = batch.ReceiveOne(loop.kernel(), handle());
@@ -74,7 +74,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline Error AsyncIoState::ReceiveTogether(
 
 // For a callback that is called later.
 bool AsyncIoState::InputMessages(EventLoop& loop) {
-  Error error = ReceiveTogether(loop);
+  Error error = ReceiveTogether(loop, loop.datagram_batch());
   if (!error.ok()) return EndDatagram(error);
   KeepBatch(loop);
   input_ended_ = true;
@@ -82,9 +82,10 @@ bool AsyncIoState::InputMessages(EventLoop& loop) {
 }
 
 // Calls back with what is in the batch, one after the other.
-void AsyncIoState::RunMessages(EventLoop& loop) noexcept {
-  DatagramBatch& batch = loop.datagram_batch();
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunMessages(
+    EventLoop& loop, DatagramBatch& batch) noexcept {
   IoResult result;
+  bool at_once;
   for (;;) {
     const IncomingDatagram& datagram = batch.Next();
     result.truncated = datagram.truncated;
@@ -95,14 +96,15 @@ void AsyncIoState::RunMessages(EventLoop& loop) noexcept {
       EndMessages(loop);
       return;
     }
-    if (batch.empty() || !MayGoOnAtOnce(loop)) break;
+    at_once = MayGoOnAtOnce(loop);
+    if (batch.empty() || !at_once) break;
     loop.EndCallbackOfOpen();
   }
   if (!loop.datagram_replies().empty()) SendDatagramReplies(loop);
   loop.EndCallbackOfOpen();
-  if (!batch.empty() || !MayGoOnAtOnce(loop)) [[unlikely]] {
+  if (!at_once || replies_wait_) [[unlikely]] {
     GoOnLater(loop);
-  } else {
+  } else if (read_timeout_ != kForever || read_deadline_ != kForever) {
     PutOffReadDeadline(loop);
   }
   if (HasOutputToSend()) Flush(loop);
@@ -159,7 +161,7 @@ void AsyncIoState::RunKeptMessages(EventLoop& loop) {
   input_ended_ = false;
   UpdateInterest(loop);
   loop.PutDatagramBatch(std::move(extras_->batch));
-  RunMessages(loop);
+  RunMessages(loop, loop.datagram_batch());
 }
 
 // ---- Replies.
@@ -169,20 +171,18 @@ absl::Status AsyncIoState::ReplyToDatagram(std::string_view data) {
       [[unlikely]] {
     return ReplyInDetail(data);
   }
+  loop()->CheckThread();
   return absl::OkStatus();
 }
 
 // Until the callbacks have returned that follow one another. Returns false when
-// there is no room, or would be none in the output queue if the kernel took
-// none of them.
+// there is no room.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::HoldReply(
     EventLoop& loop, std::string_view data) {
   DatagramReplies& replies = loop.datagram_replies();
-  DatagramBatch& batch = loop.datagram_batch();
-  const Limits& limits = loop.limits();
-  if (replies.full() || replies.length() > limits.output_queue_length_max ||
-      replies.bytes() + data.size() > limits.output_queue_bytes_max ||
-      !batch.Keep(&data)) {
+  DatagramBatch& batch = loop.datagram_batch_in_use();
+  if (replies.full() || data.size() > DatagramReplies::kSizeMax ||
+      !batch.Keep(&data)) [[unlikely]] {
     return false;
   }
   replies.Add({{data.data(), data.size()}, ReplyTarget(loop)});
@@ -196,33 +196,18 @@ void AsyncIoState::HoldOrSendReply(EventLoop& loop, std::string_view data) {
   SendDatagramReplies(loop);
 }
 
-void AsyncIoState::SendDatagramReplies(EventLoop& loop) {
-  DatagramReplies& replies = loop.datagram_replies();
-  write_status_ = IoStatus::kOk;
-  write_error_ = 0;
-  Transfer sent = loop.kernel().SendDatagrams(handle(), replies.datagrams());
-  if (sent.count != replies.length()) [[unlikely]] {
-    SendRestOfReplies(loop, sent);
-  }
-  replies.Clear();
-}
-
 // One that fails is lost. What the kernel does not take now goes to the output
 // queue.
 void AsyncIoState::SendRestOfReplies(EventLoop& loop, Transfer sent) {
   std::span<const OutgoingDatagram> left = loop.datagram_replies().datagrams();
-  Error lost;
   for (;;) {
     left = left.subspan(sent.count);
     if (sent.error.code() == EAGAIN) break;
-    if (!sent.error.ok()) {
-      lost = sent.error;
-      left = left.subspan(1);
-    }
+    if (!sent.error.ok()) left = left.subspan(1);
+    write_status_ = sent.error.ok() ? IoStatus::kOk : IoStatus::kError;
+    write_error_ = sent.error.code();
     if (left.empty()) break;
     sent = loop.kernel().SendDatagrams(handle(), left);
-    // Forgotten, as by any operation that follows.
-    if (sent.count != 0) lost = Error();
   }
   for (const OutgoingDatagram& reply : left) {
     std::unique_ptr<char[]> copy(new char[reply.payload.size]);
@@ -234,10 +219,6 @@ void AsyncIoState::SendRestOfReplies(EventLoop& loop, Transfer sent) {
   if (!left.empty()) {
     SetWriteDeadline(loop);
     SetBlocked(true);
-  }
-  if (!lost.ok()) {
-    write_status_ = IoStatus::kError;
-    write_error_ = lost.code();
   }
 }
 

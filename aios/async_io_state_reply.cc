@@ -39,8 +39,7 @@ Transfer SendPart(Kernel& kernel, Handle handle, const ReplyBatch& replies,
 
 }  // namespace
 
-absl::Status AsyncIoState::Reply(std::string_view data) {
-  if (udp_ != Udp::kNo) return ReplyToDatagram(data);
+absl::Status AsyncIoState::ReplyOnStream(std::string_view data) {
   if (!may_reply_ || output_broken_ || !ReplyBatch::IsSmall(data) ||
       output_first_ != nullptr || loop()->replies().full()) [[unlikely]] {
     return ReplyInDetail(data);

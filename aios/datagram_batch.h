@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -62,7 +62,8 @@ class DatagramBatch {
 
   // Makes sure that the bytes of `data` stay until the next `Receive`, by
   // copying them behind the datagram taken out last, unless they are in the
-  // batch anyway. Returns false when there is no room.
+  // batch anyway. They are not longer than a datagram. Returns false when there
+  // is no room.
   bool Keep(std::string_view* data) {
     if (Contains(*data) || data->empty()) return true;
     const IncomingDatagram& datagram = last();
@@ -96,10 +97,9 @@ class DatagramBatch {
   static constexpr size_t kBytesMax = size_t{64} << 10;
 
   bool Contains(std::string_view data) const {
-    std::less_equal<const char*> not_behind;
-    return not_behind(bytes_.get(), data.data()) &&
-           not_behind(data.data() + data.size(),
-                      bytes_.get() + kMax * kBytesMax);
+    uintptr_t offset = reinterpret_cast<uintptr_t>(data.data()) -
+                       reinterpret_cast<uintptr_t>(bytes_.get());
+    return offset <= kMax * kBytesMax - data.size();
   }
 
   std::unique_ptr<char[]> bytes_;

@@ -240,6 +240,8 @@ class EventLoop {
     }
     return *datagram_batch_;
   }
+  // The same while callbacks look at it.
+  DatagramBatch& datagram_batch_in_use() { return *datagram_batch_; }
   // Takes it, with what is in it, out for one socket.
   std::unique_ptr<DatagramBatch> TakeDatagramBatch() {
     if (datagram_batch_ == nullptr) return std::make_unique<DatagramBatch>();
@@ -339,7 +341,8 @@ class EventLoop {
   InputBufferPool input_buffers_;
   OutputOperationPool output_operations_;
   ReplyBatch replies_;
-  DatagramReplies datagram_replies_;
+  DatagramReplies datagram_replies_{options_.limits.output_queue_length_max,
+                                    options_.limits.output_queue_bytes_max};
   std::unique_ptr<DatagramBatch> datagram_batch_;
 
   // Null until a name is to be resolved.

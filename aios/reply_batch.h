@@ -3,6 +3,7 @@
 #ifndef AIOS_REPLY_BATCH_H_
 #define AIOS_REPLY_BATCH_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -84,31 +85,35 @@ class ReplyBatch {
 // datagrams refer to stays where it is until they are sent.
 class DatagramReplies {
  public:
-  // As many as one send takes.
-  static constexpr size_t kLengthMax = 64;
+  // No datagram is longer.
+  static constexpr size_t kSizeMax = 65535;
 
-  bool empty() const { return length_ == 0; }
-  bool full() const { return length_ == kLengthMax; }
-  size_t length() const { return length_; }
-  size_t bytes() const { return bytes_; }
+  // At least one, and no more than one send takes, or than may wait in an
+  // output queue behind the first one if the kernel took none.
+  DatagramReplies(size_t waiting_max, size_t waiting_bytes_max)
+      : full_(datagrams_.data() + 1 +
+              std::min({datagrams_.size() - 1, waiting_max,
+                        waiting_bytes_max / kSizeMax})) {}
+  DatagramReplies(const DatagramReplies&) = delete;
+  DatagramReplies& operator=(const DatagramReplies&) = delete;
+
+  bool empty() const { return end_ == datagrams_.data(); }
+  bool full() const { return end_ == full_; }
+  size_t length() const {
+    return static_cast<size_t>(end_ - datagrams_.data());
+  }
   std::span<const OutgoingDatagram> datagrams() const {
-    return {datagrams_.data(), length_};
+    return {datagrams_.data(), end_};
   }
 
   // They are not full.
-  void Add(const OutgoingDatagram& datagram) {
-    datagrams_[length_++] = datagram;
-    bytes_ += datagram.payload.size;
-  }
-  void Clear() {
-    length_ = 0;
-    bytes_ = 0;
-  }
+  void Add(const OutgoingDatagram& datagram) { *end_++ = datagram; }
+  void Clear() { end_ = datagrams_.data(); }
 
  private:
-  size_t length_ = 0;
-  size_t bytes_ = 0;
-  std::array<OutgoingDatagram, kLengthMax> datagrams_;
+  std::array<OutgoingDatagram, 64> datagrams_;
+  OutgoingDatagram* end_ = datagrams_.data();
+  OutgoingDatagram* const full_;
 };
 
 }  // namespace aios

@@ -194,8 +194,20 @@ inline void AsyncIoState::SendReplies(EventLoop& loop) {
 // Where a reply to the datagram goes that the callback was given last: null for
 // the peer.
 inline const SocketAddress* AsyncIoState::ReplyTarget(EventLoop& loop) const {
-  return udp_ == Udp::kUnconnected ? &loop.datagram_batch().last().sender
+  return udp_ == Udp::kUnconnected ? &loop.datagram_batch_in_use().last().sender
                                    : nullptr;
+}
+
+// The same to datagrams that callbacks have been given, one after the other.
+inline void AsyncIoState::SendDatagramReplies(EventLoop& loop) {
+  DatagramReplies& replies = loop.datagram_replies();
+  write_status_ = IoStatus::kOk;
+  write_error_ = 0;
+  Transfer sent = loop.kernel().SendDatagrams(handle(), replies.datagrams());
+  if (sent.count != replies.length()) [[unlikely]] {
+    SendRestOfReplies(loop, sent);
+  }
+  replies.Clear();
 }
 
 inline void AsyncIoState::ApplyEndingsOfCallback() {

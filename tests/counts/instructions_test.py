@@ -152,8 +152,8 @@ class Instructions(unittest.TestCase):
 LIMITS = {
     "round_trip": 925,
     "round_trip_of_16": 740,
-    "datagram": 1110,
-    "datagram_of_64": 830,
+    "datagram": 580,
+    "datagram_of_64": 262,
     "life": 2830,
 }
 

@@ -10,11 +10,14 @@ namespace aios::test {
 
 namespace {
 
-constexpr std::array<std::string_view, 12> kOperationNames = {
-    "ReadBuffer",        "ReadWithChecking", "ReceiveMessageTcp",
-    "ReceiveMessageUdp", "WaitForInput",     "WriteBuffer",
-    "SendMessageTcp",    "SendMessageUdp",   "SendMessageToAddress",
-    "QueuedWrite",       "QueuedSend",       "ConnectTcp"};
+constexpr std::array<std::string_view, 13> kOperationNames = {
+    "ReadBuffer",        "ReadWithChecking",
+    "ReceiveMessageTcp", "ReceiveMessageUdp",
+    "ReceiveMessages",   "WaitForInput",
+    "WriteBuffer",       "SendMessageTcp",
+    "SendMessageUdp",    "SendMessageToAddress",
+    "QueuedWrite",       "QueuedSend",
+    "ConnectTcp"};
 
 constexpr std::array<std::string_view, 5> kOutcomeNames = {
     "Success", "Timeout", "Eof", "Error", "Never"};
@@ -86,7 +89,8 @@ std::vector<Ran> NaturalRuns(const Cell& cell) {
   // Sends fail at once when they fail before there was a turn.
   bool part =
       cell.has_part() && (cell.is_input() || cell.place != Place::kWhenEnded);
-  end.count = part ? kPart : 0;
+  // A datagram is gone when the next comes.
+  end.count = part && cell.operation != Operation::kReceiveMessages ? kPart : 0;
   if (status == IoStatus::kOk && !cell.is_connect() &&
       cell.operation != Operation::kWaitForInput) {
     end.count = kFull;
@@ -155,7 +159,10 @@ Progress ProgressOf(const Cell& cell, size_t natural) {
 // How much the operation that an abort interrupts has done by then.
 size_t DoneBy(const Cell& cell, const std::vector<Ran>& natural,
               const Progress& progress) {
-  if (cell.operation == Operation::kWaitForInput || cell.is_connect()) return 0;
+  if (cell.operation == Operation::kWaitForInput ||
+      cell.operation == Operation::kReceiveMessages || cell.is_connect()) {
+    return 0;
+  }
   if (progress.due != 0) {
     const Ran& last = natural[progress.over + progress.due - 1];
     const Ran& first = natural[progress.over];
@@ -188,8 +195,7 @@ std::vector<Ran> RunsAgainLater(const Cell& cell) {
     return {{.caller = Caller::kAgain}};
   }
   // The error came before the datagram.
-  if (cell.operation == Operation::kReceiveMessageUdp &&
-      cell.outcome == Outcome::kError) {
+  if (cell.receives_datagrams() && cell.outcome == Outcome::kError) {
     return {{.caller = Caller::kAgain, .count = kFull}};
   }
   return {};
@@ -203,14 +209,17 @@ void Append(std::vector<Ran>& runs, Iterator begin, Iterator end) {
 }  // namespace
 
 bool Cell::is_datagram() const {
-  return operation == Operation::kReceiveMessageUdp ||
-         operation == Operation::kSendMessageUdp ||
+  return receives_datagrams() || operation == Operation::kSendMessageUdp ||
          operation == Operation::kSendMessageToAddress ||
          operation == Operation::kQueuedSend;
 }
 
 bool Cell::has_part() const {
   if (outcome == Outcome::kSuccess || outcome == Outcome::kNever) return false;
+  if (operation == Operation::kReceiveMessages) {
+    // What ends it before a turn is not preceded by a datagram.
+    return place != Place::kWhenEnded;
+  }
   return operation == Operation::kReadBuffer ||
          operation == Operation::kReadWithChecking ||
          operation == Operation::kWriteBuffer ||
@@ -297,8 +306,7 @@ std::optional<std::string> WhyImpossible(const Cell& cell) {
       if (cell.outcome == Outcome::kTimeout) {
         return "deadlines fire in a Call, which runs the callbacks, too";
       }
-      if (cell.operation == Operation::kReceiveMessageUdp &&
-          cell.outcome == Outcome::kSuccess) {
+      if (cell.receives_datagrams() && cell.outcome == Outcome::kSuccess) {
         return "datagrams are received in a Call, which runs the callbacks, "
                "too";
       }
@@ -372,7 +380,8 @@ Expected ExpectedOf(const Cell& cell) {
   size_t ended = natural.size();
   if (cell.is_checking()) ended = std::min<size_t>(ended, 1);
   size_t active = started - ended;
-  if (IsStartedAgain(cell) && again.empty() && again_later.empty()) {
+  if (IsStartedAgain(cell) && ((again.empty() && again_later.empty()) ||
+                               cell.operation == Operation::kReceiveMessages)) {
     ++active;
   }
 

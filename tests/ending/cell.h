@@ -21,6 +21,7 @@ enum class Operation {
   kReadWithChecking,
   kReceiveMessageTcp,
   kReceiveMessageUdp,
+  kReceiveMessages,
   kWaitForInput,
   kWriteBuffer,
   kSendMessageTcp,
@@ -93,7 +94,15 @@ struct Cell {
            operation == Operation::kQueuedSend;
   }
   bool is_datagram() const;
-  bool is_checking() const { return operation == Operation::kReadWithChecking; }
+  bool receives_datagrams() const {
+    return operation == Operation::kReceiveMessageUdp ||
+           operation == Operation::kReceiveMessages;
+  }
+  // Whether its callback is called again and again.
+  bool is_checking() const {
+    return operation == Operation::kReadWithChecking ||
+           operation == Operation::kReceiveMessages;
+  }
   // Whether it does a part of its work before it times out, fails, or finds the
   // end.
   bool has_part() const;

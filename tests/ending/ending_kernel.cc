@@ -113,7 +113,7 @@ Error EndingKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
   if (!receive_error_.ok()) return std::exchange(receive_error_, Error());
   Error error =
       HandleKernel::ReceiveDatagram(handle, buffer, want_sender, datagram);
-  if (error.ok()) ++received_;
+  if (error.ok()) received_ += datagram->size;
   return error;
 }
 

@@ -266,6 +266,7 @@ class EndingTest {
     bool ends_at_once = cell_.place == Place::kWhenEnded;
     switch (cell_.operation) {
       case Operation::kReceiveMessageUdp:
+      case Operation::kReceiveMessages:
       case Operation::kSendMessageUdp:
       case Operation::kQueuedSend: {
         udp_peer_ = world_->Udp(Family::kIpv4);
@@ -409,6 +410,11 @@ class EndingTest {
                                    .error_callback = std::move(error_callback),
                                    .needs_address = true});
         break;
+      case Operation::kReceiveMessages:
+        status = state->ReceiveMessages(
+            std::move(callback),
+            {.timeout = timeout, .error_callback = std::move(error_callback)});
+        break;
       case Operation::kWaitForInput:
         status = state->WaitForInput(std::move(callback), {.timeout = timeout});
         break;
@@ -472,7 +478,7 @@ class EndingTest {
       if (last) {
         // Consumes what there is; without an error that ends the read.
         input_taken_ += result.data;
-        size_t size = result.data.size();
+        size_t size = cell_.is_datagram() ? 0 : result.data.size();
         absl::StatusOr<size_t> left =
             result.ok() ? state.Finish(size) : state.Discard(size);
         EXPECT_TRUE(left.ok()) << left.status();
@@ -496,7 +502,10 @@ class EndingTest {
   void DoPart(bool is_active = true) {
     Turn();
     if (cell_.has_part()) {
-      if (cell_.is_input()) {
+      if (cell_.is_datagram()) {
+        PeerSendsDatagram(kBytes.substr(0, kPart));
+        AwaitArrival();
+      } else if (cell_.is_input()) {
         PeerSends(kBytes.substr(0, kPart));
       } else {
         kernel_.AllowSends(kPart);
@@ -515,7 +524,7 @@ class EndingTest {
   void MakeOutcome() {
     switch (cell_.outcome) {
       case Outcome::kSuccess:
-        if (cell_.operation == Operation::kReceiveMessageUdp) {
+        if (cell_.receives_datagrams()) {
           PeerSendsDatagram();
         } else if (cell_.is_input()) {
           PeerSends(kBytes);
@@ -542,7 +551,7 @@ class EndingTest {
   void MakeError() {
     if (cell_.is_connect()) {
       kernel_.LetConnectGo();
-    } else if (cell_.operation == Operation::kReceiveMessageUdp) {
+    } else if (cell_.receives_datagrams()) {
       kernel_.FailNextReceive(Error(ECONNREFUSED));
       PeerSendsDatagram();
     } else if (!cell_.is_input()) {
@@ -559,10 +568,10 @@ class EndingTest {
     }
   }
 
-  void PeerSendsDatagram() {
+  void PeerSendsDatagram(std::string_view bytes = kBytes) {
     std::optional<SocketAddress> address = state_raw_->address();
     ASSERT_TRUE(address.has_value());
-    EXPECT_TRUE(udp_peer_->SendTo(*address, kBytes).ok());
+    EXPECT_TRUE(udp_peer_->SendTo(*address, bytes).ok());
   }
 
   // Until the next `Wait` reports the outcome.
@@ -743,7 +752,7 @@ class EndingTest {
     }
     ASSERT_NO_FATAL_FAILURE(MakeState());
     if (cell_.place == Place::kWhenEnded && cell_.outcome == Outcome::kError) {
-      if (cell_.operation == Operation::kReceiveMessageUdp) {
+      if (cell_.receives_datagrams()) {
         kernel_.FailNextInterest(Error(ENOMEM));
       } else if (!cell_.is_input() && !cell_.is_connect()) {
         kernel_.FailNextSend(Error(ECONNRESET));
@@ -1117,11 +1126,11 @@ TEST(EndingTableTest, NothingIsLeftOut) {
     acts.insert({cell.operation, cell.act});
     places.insert({cell.operation, cell.place});
   }
-  EXPECT_EQ(acts.size(), 12u * 10u);
-  // No own callback before the last, but of ReadWithChecking; none of a write
-  // before, but of the queued ones; a connect has no restart, not after an
-  // abort either, and no other direction.
-  EXPECT_EQ(places.size(), 12u * 12u - 11u - 10u - 3u);
+  EXPECT_EQ(acts.size(), 13u * 10u);
+  // No own callback before the last, but of ReadWithChecking and
+  // ReceiveMessages; none of a write before, but of the queued ones; a connect
+  // has no restart, not after an abort either, and no other direction.
+  EXPECT_EQ(places.size(), 13u * 12u - 11u - 11u - 3u);
 }
 
 }  // namespace

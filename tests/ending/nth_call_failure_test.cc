@@ -442,6 +442,64 @@ void ReceiveDatagramScenario(FaultyRun& run) {
   EXPECT_TRUE(state->read_status() == IoStatus::kOk || run.fault_was_reached());
 }
 
+// Echoes datagrams, some of which come together. What ends the receiving does
+// not take a datagram with it; a reply may get lost.
+void ReceiveMessagesScenario(FaultyRun& run) {
+  constexpr int kDatagrams = 12;
+  std::unique_ptr<UdpPeer> peer = run.world().Udp(Family::kIpv4);
+  WaitStateCollection* collection = run.MakeCollection();
+  if (collection == nullptr) return;
+  absl::StatusOr<std::unique_ptr<AsyncIoState>> opened = OpenUdp(
+      *collection, {.local_address = run.world().host_ip(Family::kIpv4)});
+  if (!opened.ok()) {
+    EXPECT_TRUE(run.fault_was_reached()) << opened.status();
+    return;
+  }
+  AsyncIoState* state = run.Keep(*std::move(opened));
+  std::optional<SocketAddress> address = state->address();
+  if (!address.has_value()) address = state->address();
+  ASSERT_TRUE(address.has_value());
+  int received = 0;
+  std::function<void()> receive = [&] {
+    run.Start(
+        [&](IoCallback end) {
+          return state->ReceiveMessages(
+              [&, end = std::move(end)](AsyncIoState& state,
+                                        const IoResult& result) mutable {
+                if (result.ok()) {
+                  EXPECT_EQ(result.data, std::to_string(received));
+                  EXPECT_EQ(*result.sender, peer->address());
+                  EXPECT_TRUE(state.Reply(result.data).ok());
+                  if (++received != kDatagrams) return;
+                  EXPECT_TRUE(state.Finish().ok());
+                }
+                end(state, result);
+              });
+        },
+        [&](AsyncIoState&, const IoResult& result) {
+          if (result.ok()) return;
+          EXPECT_TRUE(run.fault_was_reached());
+          receive();
+        });
+  };
+  receive();
+  int sent = 0;
+  run.Until([&] { return received == kDatagrams; },
+            [&] {
+              for (int i = 0; i < 3 && sent < kDatagrams; ++i, ++sent) {
+                ASSERT_TRUE(peer->SendTo(*address, std::to_string(sent)).ok());
+              }
+            });
+  run.Until([&] { return state->output_queue_length() == 0; });
+  bool lost = state->write_status() == IoStatus::kError ||
+              run.failed_call() == KernelCall::kSendDatagrams;
+  int replies = 0;
+  while (replies < kDatagrams - (lost ? 1 : 0)) {
+    static_cast<void>(peer->Receive());
+    ++replies;
+  }
+}
+
 void CloseScenario(FaultyRun& run) {
   WaitStateCollection* collection = run.MakeCollection();
   if (collection == nullptr) return;
@@ -479,6 +537,7 @@ const std::vector<Scenario>& Scenarios() {
       {"Write", WriteScenario},
       {"SendDatagram", SendDatagramScenario},
       {"ReceiveDatagram", ReceiveDatagramScenario},
+      {"ReceiveMessages", ReceiveMessagesScenario},
       {"Close", CloseScenario},
   };
   return *scenarios;

@@ -363,6 +363,38 @@ void ReceiveDatagrams(Stage& stage) {
   }
 }
 
+// Echoes bursts of them.
+void EchoDatagrams(Stage& stage) {
+  constexpr int kDatagrams = 60;
+  std::unique_ptr<UdpPeer> peer = stage.world().Udp(Family::kIpv4);
+  AsyncIoState& state = stage.Udp();
+  SocketAddress address = state.address().value();
+  int received = 0;
+  bool ended = false;
+  Check(state.ReceiveMessages([&](AsyncIoState& state, const IoResult& result) {
+    EXPECT_FALSE(ended);
+    if (!result.ok()) {
+      ended = true;
+      stage.Tell(std::string(IoStatusName(result.status)));
+      return;
+    }
+    EXPECT_EQ(*result.sender, peer->address());
+    stage.Tell(std::string(result.data));
+    Check(state.Reply(result.data));
+    Check(state.Reply("and more"));
+    if (++received == kDatagrams) Check(state.Finish().status());
+  }));
+  for (int sent = 0; sent < kDatagrams;) {
+    for (int i = 0; i < kDatagrams / 3; ++i, ++sent) {
+      EXPECT_TRUE(peer->SendTo(address, absl::StrCat("message", sent)).ok());
+    }
+    stage.TurnUntil([&] { return received == sent || ended; });
+    if (ended) return;
+  }
+  stage.TurnUntil([&] { return state.output_queue_length() == 0; });
+  for (int i = 0; i < 2 * kDatagrams; ++i) stage.Tell(peer->Receive().payload);
+}
+
 void BothWays(Stage& stage) {
   std::unique_ptr<TcpPeer> peer;
   AsyncIoState& state = stage.Connected(&peer);
@@ -393,6 +425,7 @@ constexpr Scenario kScenarios[] = {
     {"Write", Write},
     {"SendDatagrams", SendDatagrams},
     {"ReceiveDatagrams", ReceiveDatagrams},
+    {"EchoDatagrams", EchoDatagrams},
     {"BothWays", BothWays},
 };
 

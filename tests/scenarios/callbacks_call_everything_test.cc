@@ -229,6 +229,10 @@ class Caller {
   }
 
   void ReceiveNext(AsyncIoState& state) {
+    if (Choose(2) == 0) {
+      ReceiveAll(state);
+      return;
+    }
     auto options = Vary<ReceiveMessageOptions>();
     options.timeout = absl::InfiniteDuration();
     IoCallback counting = Counting();
@@ -262,9 +266,34 @@ class Caller {
     };
   }
 
+  void ReceiveAll(AsyncIoState& state) {
+    auto options = Vary<ReceiveMessagesOptions>();
+    options.timeout = absl::InfiniteDuration();
+    checking_.insert(next_operation_);
+    IoCallback counting = Counting();
+    static_cast<void>(state.ReceiveMessages(
+        [this, counting = std::move(counting)](AsyncIoState& self,
+                                               const IoResult& result) mutable {
+          std::string data(result.data);
+          std::optional<SocketAddress> sender;
+          if (result.sender != nullptr) sender = *result.sender;
+          counting(self, result);
+          // Whatever was called.
+          EXPECT_TRUE(result.data == data);
+          if (sender.has_value()) {
+            EXPECT_EQ(*result.sender, *sender);
+          }
+          // Refused when it goes on.
+          bool ended = result.status == IoStatus::kEof;
+          if (!destroyed_ && !ended) ReceiveNext(self);
+        },
+        std::move(options)));
+  }
+
   void Reply(AsyncIoState& state, uint64_t count) {
     for (; count != 0; --count) {
-      std::string_view data(kData, Choose(kDataSize));
+      // Most of the longer ones are too long for a datagram.
+      std::string_view data(kData, Choose(Choose(2) == 0 ? 1000 : kDataSize));
       if (!state.Reply(data).ok()) continue;
       ++replies_taken;
       if (state.output_queue_length() != 0) ++replies_that_waited;
