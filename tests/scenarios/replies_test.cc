@@ -115,8 +115,9 @@ class Server {
     }
     size_t answered = 0;
     // Now and then some are left for the next time.
-    while (answered != input.count && Choose(8) != 0 && Answer(input))
+    while (answered != input.count && Choose(8) != 0 && Answer(input)) {
       ++answered;
+    }
     requests_ += answered;
     bool waits = state_->output_queue_length() != 0;
     switch (Choose(8)) {
@@ -190,13 +191,13 @@ class Server {
 
   bool Write(size_t size) {
     auto answer = std::make_shared<std::string>(Bytes(taken_.size(), size));
-    return Taken(state_->WriteBuffer(
-                     *answer,
-                     [this, answer](AsyncIoState&, const IoResult& result) {
-                       EXPECT_EQ(result.status, IoStatus::kOk);
-                       EXPECT_EQ(result.count, answer->size());
-                     }),
-                 *answer);
+    return Taken(
+        state_->WriteBuffer(*answer,
+                            [answer](AsyncIoState&, const IoResult& result) {
+                              EXPECT_EQ(result.status, IoStatus::kOk);
+                              EXPECT_EQ(result.count, answer->size());
+                            }),
+        *answer);
   }
 
   bool Taken(const absl::Status& status, std::string_view answer) {
