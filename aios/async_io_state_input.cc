@@ -658,6 +658,11 @@ void AsyncIoState::RunInput(void* object) {
   EventLoop& loop = *state.loop();
   if (state.input_kind_ == InputKind::kReadWithChecking &&
       state.read_status_ == IoStatus::kOk) {
+    if (state.BufferedDataLength() == 0) [[unlikely]] {
+      // The callback that started it has dropped since what was there.
+      state.GoOnChecking(loop);
+      return;
+    }
     state.input_ended_ = false;
     state.RunChecking(loop);
   } else if (state.input_kind_ == InputKind::kReceiveMessages &&

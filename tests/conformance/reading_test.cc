@@ -654,6 +654,55 @@ TEST_P(ReadingTest, ReadWithCheckingTakesNoMoreThanTheLimitAtOnce) {
 
 // ---- End of file and errors.
 
+// The last callback of one may start the next one and drop then what that would
+// have begun with: there is nothing to look at before more has come.
+TEST_P(ReadingTest, BytesDroppedAfterTheNextReadWithCheckingWasStarted) {
+  for (bool finish : {false, true}) {
+    for (bool abort : {false, true}) {
+      SCOPED_TRACE(testing::Message() << (finish ? "finish" : "discard")
+                                      << (abort ? ", aborted" : ", timed out"));
+      Channel channel = MakeChannel();
+      Recorder next(*this, "next", Recorder::kRepeating);
+      auto start_next = [&](AsyncIoState& state, const IoResult& result) {
+        if (result.ok()) return;
+        EXPECT_EQ(result.data, "abc");
+        ASSERT_OK(state.ReadWithChecking(
+            next.Callback([](AsyncIoState& state, const IoResult& result) {
+              if (result.ok()) {
+                EXPECT_OK(state.Reply("!"));
+              }
+              EXPECT_OK(state.Discard(result.count));
+            }),
+            {.timeout = absl::Milliseconds(20)}));
+        EXPECT_OK(finish ? state.Finish(result.count)
+                         : state.Discard(result.count));
+      };
+      Recorder read(*this, "read", Recorder::kRepeating);
+      Recorder aborted(*this, "aborted");
+      ASSERT_OK(channel.state->ReadWithChecking(
+          read.Callback(start_next), {.timeout = absl::Milliseconds(20)}));
+      SendFromPeer(*channel.peer, "abc");
+      ASSERT_TRUE(
+          RunUntil([&] { return read.called() && read.last().count == 3; }));
+      if (abort) {
+        ASSERT_OK(channel.state->Abort(aborted.Callback(start_next)));
+        ASSERT_TRUE(RunUntil(aborted));
+      } else {
+        ASSERT_TRUE(
+            RunUntil([&] { return read.last().status == IoStatus::kTimeout; }));
+      }
+      RunFor(absl::Milliseconds(1));
+      EXPECT_FALSE(next.called());
+      channel.peer->Send("d");
+      ASSERT_TRUE(RunUntil(next));
+      EXPECT_EQ(next.last().data, "d");
+      ASSERT_TRUE(
+          RunUntil([&] { return next.last().status == IoStatus::kTimeout; }));
+      EXPECT_EQ(next.calls().size(), 2u);
+    }
+  }
+}
+
 TEST_P(ReadingTest, Line17_EofWithLeftoverInputGivesItToTheCallback) {
   for (Family family : Families()) {
     Channel channel = MakeChannel({}, family);
