@@ -251,15 +251,15 @@ class AsyncIoState final : private Watcher {
   // whatever it does. It goes on until the callback has called `Finish`, or was
   // given a status other than `kOk`: an error of the socket, a timeout, or
   // `kEof` when input has been shut down. The timeout is an idle timeout, as
-  // that of `ReadWithChecking`. UDP only.
+  // that of `ReadWithChecking`.
   //
   // When datagrams come faster than one a turn, up to 64 are received together,
   // and the callback is called for one right after the other. Those it has not
   // been called for when the operation ends, and when other callbacks have to
   // come before, are kept: the next input operation has them first.
-  // `Shutdown` of input and closing lose them. An `Abort` or
-  // `AbortAndClose` of the callback takes effect before the next datagram. No
-  // Lisp symbol: `async-io-state-receive-message`, started again by its
+  // `Shutdown` of input and closing lose them. An `Abort` or `AbortAndClose` of
+  // the callback takes effect before the next datagram. InvalidArgument on TCP.
+  // No Lisp symbol: `async-io-state-receive-message`, started again by its
   // callback.
   [[nodiscard]] absl::Status ReceiveMessages(IoCallback callback);
   [[nodiscard]] absl::Status ReceiveMessages(IoCallback callback,

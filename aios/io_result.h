@@ -54,12 +54,13 @@ struct IoResult {
 
   // Input operations that read: the `count` bytes, in the caller's buffer or,
   // for `ReadWithChecking`, in the state's; there they may be looked at until
-  // the callback returns or has called `Discard` or `Finish`.
+  // the callback returns or has called `Discard` or `Finish`. For
+  // `ReceiveMessages`, in the collection's, until the callback returns.
   std::string_view data;
 
-  // `ReceiveMessage` with `needs_address`: who sent the datagram, in the form
-  // that `SendMessageToAddress` takes; valid during the callback. Otherwise
-  // null.
+  // `ReceiveMessages`, and `ReceiveMessage` with `needs_address`: who sent the
+  // datagram, in the form that `SendMessageToAddress` takes; valid during the
+  // callback. Otherwise null.
   const SocketAddress* sender = nullptr;
 
   bool ok() const { return status == IoStatus::kOk; }

@@ -38,8 +38,8 @@ struct UdpOptions {
   std::optional<Service> local_port = {};
 };
 
-// Makes an unconnected UDP socket and its state, for `ReceiveMessage` and
-// `SendMessageToAddress`. Errors: InvalidArgument for malformed options, and
+// Makes an unconnected UDP socket and its state, for `ReceiveMessages`,
+// `ReceiveMessage` and `SendMessageToAddress`. Errors: InvalidArgument for malformed options, and
 // what the kernel says, such as a port in use. The reference's `errorp` has no
 // counterpart: a caller who wants no state in place of an error ignores the
 // status.

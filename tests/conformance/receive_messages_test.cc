@@ -567,6 +567,7 @@ class MessageBurstsTest : public ReceiveMessagesTest {
   int sent_ = 0;
   int received_ = 0;
   std::vector<IoStatus> ends_;
+  std::string reply_;
 };
 
 INSTANTIATE_TEST_SUITE_P(All, MessageBurstsTest,
@@ -880,6 +881,38 @@ TEST_P(MessageBurstsTest, OfTwoSocketsAreNotMixedUp) {
   }
 }
 
+// Each has a batch of its own then, of which the collection keeps one.
+TEST_P(MessageBurstsTest, LeaveWhatTheCallbackLooksAtWhenAnotherStateCloses) {
+  std::unique_ptr<AsyncIoState> other = MakeUdp();
+  const SocketAddress address = *other->address();
+  int others = 0;
+  ASSERT_OK(other->ReceiveMessages([&](AsyncIoState& state, const IoResult&) {
+    // In the middle of the last burst.
+    if (++others == kMiddle) {
+      EXPECT_OK(state.Finish());
+    }
+  }));
+  std::unique_ptr<UdpPeer> peer = world().Udp(Family::kIpv4);
+  for (int burst = 0; burst < kBursts; ++burst) {
+    for (int i = 0; i < kBurst; ++i) {
+      ASSERT_TRUE(peer->SendTo(address, "other").ok());
+    }
+    ASSERT_TRUE(RunUntil([&] {
+      return others == std::min(kBurst * (burst + 1), int{kMiddle});
+    }));
+  }
+  action_ = [&](AsyncIoState& state) {
+    reply_ = absl::StrCat("reply ", received_ - 1);
+    EXPECT_OK(state.Reply(reply_));
+    if (InTheMiddle()) other.reset();
+  };
+  Receive();
+  SendBursts();
+  for (int i = 0; i < sent_; ++i) {
+    EXPECT_EQ(SenderOf(i).Receive().payload, absl::StrCat("reply ", i));
+  }
+}
+
 TEST_P(MessageBurstsTest, DoNotStarveAnotherState) {
   Link quiet = MakeLink();
   const SocketAddress address = *state_->address();
@@ -951,7 +984,6 @@ class WaitingRepliesTest : public MessageBurstsTest {
   }
 
   FaultKernel faults_{kernel()};
-  std::string reply_;
   int blocked_at_ = 0;
 };
 
