@@ -58,8 +58,13 @@ bool EventLoop::Wait(Nanoseconds duration_max) {
   owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   // Code of the user ran since the last turn, perhaps for long.
   now_ = kernel_.Now();
-  // What an earlier wait found and nobody served is found again.
+  // What an earlier wait found and nobody served is found again, except errors.
   bool unserved = report_next_ != report_end_;
+  for (const Report* report = report_next_; report != report_end_; ++report) {
+    if (report->token != nullptr && !report->error.ok()) {
+      ServeUnwanted(*report, *static_cast<Watcher*>(report->token));
+    }
+  }
   WaitForWork(unserved ? 0 : duration_max);
   return report_next_ != report_end_ || !completions_.empty() ||
          !flush_queue_.empty() || has_posted_.load(std::memory_order_acquire) ||
@@ -372,6 +377,8 @@ void EventLoop::Run() {
   CheckThread();
   owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   now_ = kernel_.Now();
+  // What a `Wait` before this has found.
+  if (report_next_ != report_end_) ServeTurn();
   while (!stop_.load(std::memory_order_acquire)) {
     WaitForWork(kForever);
     ServeTurn();

@@ -2,6 +2,7 @@
 
 #include <any>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <functional>
 #include <future>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "tests/conformance/conformance_test.h"
+#include "tests/support/fault_kernel.h"
 
 namespace aios::test {
 namespace {
@@ -189,6 +191,30 @@ TEST_P(CollectionTest, WaitFindsAReadySocketAndCallServesIt) {
   EXPECT_FALSE(read.called());
   ASSERT_TRUE(RunUntil(read));
   EXPECT_EQ(byte, 'x');
+}
+
+// That a socket cannot be watched is reported once, unlike what is ready.
+TEST_P(CollectionTest, ErrorThatAWaitFoundIsServedAlsoAfterAnotherWait) {
+  FaultKernel faults(kernel());
+  RemakeCollection({}, &faults);
+  for (bool loop : {false, true}) {
+    Channel channel = MakeChannel();
+    Recorder read(*this);
+    char byte;
+    ASSERT_OK(channel.state->ReadBuffer(
+        {&byte, 1}, read.Callback([&](AsyncIoState&, const IoResult&) {
+          if (loop) collection().StopLoop();
+        })));
+    faults.FailInterestLate(Error(ENOMEM));
+    EXPECT_TRUE(collection().Wait());
+    if (loop) {
+      Loop();
+    } else {
+      EXPECT_TRUE(collection().Wait());
+      ASSERT_TRUE(RunUntil(read));
+    }
+    EXPECT_EQ(read.last().error, Error(ENOMEM));
+  }
 }
 
 TEST_P(CollectionTest, WaitReturnsAfterItsLongestDuration) {
