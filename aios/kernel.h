@@ -44,8 +44,8 @@
 //     there is none. When it fails for lack of descriptors or memory, which it
 //     may do although there is none, the connection stays and the handle stays
 //     ready.
-// 13. An interrupted call (EINTR) is repeated by the kernel; callers never see
-//     it.
+// 13. An interrupted call (EINTR) is repeated by the kernel, or answers EAGAIN
+//     where it could block; callers never see it.
 // 14. `Close` never fails and ends every report of the handle, unless other
 //     code holds a duplicate of it (a child process, `dup`): empty the interest
 //     first where that may be. The handle may be given to the next `Open` or

@@ -39,11 +39,10 @@ struct UdpOptions {
 };
 
 // Makes an unconnected UDP socket and its state, for `ReceiveMessages`,
-// `ReceiveMessage` and `SendMessageToAddress`. Errors: InvalidArgument for malformed options, and
-// what the kernel says, such as a port in use. The reference's `errorp` has no
-// counterpart: a caller who wants no state in place of an error ignores the
-// status.
-// Lisp: `create-async-io-state-and-udp-socket`.
+// `ReceiveMessage` and `SendMessageToAddress`. Errors: InvalidArgument for
+// malformed options, and what the kernel says, such as a port in use. The
+// reference's `errorp` has no counterpart: a caller who wants no state in place
+// of an error ignores the status. Lisp: `create-async-io-state-and-udp-socket`.
 absl::StatusOr<std::unique_ptr<AsyncIoState>> OpenUdp(
     WaitStateCollection& collection, UdpOptions options = {});
 
