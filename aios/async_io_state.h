@@ -453,6 +453,8 @@ class AsyncIoState final : private Watcher {
   size_t old_length() const;
 
   // Bytes and operations in the output queue, the one in progress included.
+  // Replies are in it, several as one, when they have to wait and their
+  // callback has returned.
   size_t output_queue_bytes() const { return output_bytes_; }
   size_t output_queue_length() const { return output_length_; }
 

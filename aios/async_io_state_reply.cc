@@ -84,20 +84,21 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
   } else if (!loop.replies().HasRoom(data, loop.limits().bytes_per_turn_max)) {
     SendReplies(loop);
   }
-  if (output_first_ == nullptr && !output_broken_) {
-    if (udp_ != Udp::kNo) {
-      HoldOrSendReply(loop, data);
-      return absl::OkStatus();
+  if (output_first_ != nullptr) {
+    bool may_wait = queue_output_ || output_first_->kind == OutputKind::kReply;
+    if (!may_wait ||
+        !HasRoomBehindFirst(loop.replies().bytes() + data.size())) {
+      return RefuseForLackOfRoom(kCall, may_wait);
     }
+  }
+  if (udp_ == Udp::kNo && !output_broken_) {
     if (!input_buffer_->Holds(data)) return AddCopyOfReply(loop, data);
     loop.replies().Add(data);
     return absl::OkStatus();
   }
-  if (output_first_ != nullptr) {
-    bool may_wait = queue_output_ || output_first_->kind == OutputKind::kReply;
-    if (!may_wait || !HasRoomBehindFirst(data.size())) {
-      return RefuseForLackOfRoom(kCall, may_wait);
-    }
+  if (udp_ != Udp::kNo && output_first_ == nullptr) {
+    HoldOrSendReply(loop, data);
+    return absl::OkStatus();
   }
   std::unique_ptr<char[]> copy(new char[data.size()]);
   if (!data.empty()) std::memcpy(copy.get(), data.data(), data.size());
@@ -115,11 +116,13 @@ void AsyncIoState::SendRepliesOfCallback() {
   if (!loop.datagram_replies().empty()) SendDatagramReplies(loop);
 }
 
-// Copies what the kernel did not take of them to the output queue.
+// Copies what the kernel did not take of them to the output queue, or all of
+// them behind what is there already.
 void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
   ReplyBatch& replies = loop.replies();
+  bool first = output_first_ == nullptr;
   size_t room = loop.limits().bytes_per_turn_max;
-  if (replies.bytes() > room) {
+  if (first && replies.bytes() > room) {
     sent = SendPart(loop.kernel(), handle(), replies, room);
   }
   if (!sent.error.ok() && sent.error.code() != EAGAIN) {
@@ -138,7 +141,7 @@ void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
   }
   replies.Clear();
   QueueReply(loop, std::move(rest), size, /*target=*/nullptr);
-  if (output_broken_) return;
+  if (output_broken_ || !first) return;
   SetWriteDeadline(loop);
   // Also when the kernel might take more at once: see `OutputStream`.
   SetBlocked(true);

@@ -179,7 +179,8 @@ inline bool AsyncIoState::HasOutputToSend() const {
 inline void AsyncIoState::SendReplies(EventLoop& loop) {
   ReplyBatch& replies = loop.replies();
   Transfer sent;
-  if (replies.bytes() <= loop.limits().bytes_per_turn_max) [[likely]] {
+  if (output_first_ == nullptr &&
+      replies.bytes() <= loop.limits().bytes_per_turn_max) [[likely]] {
     sent = loop.kernel().Send(handle(), replies.buffers());
     if (sent.count == replies.bytes()) [[likely]] {
       replies.Clear();
