@@ -150,11 +150,11 @@ class Instructions(unittest.TestCase):
 
 
 LIMITS = {
-    "round_trip": 925,
-    "round_trip_of_16": 740,
+    "round_trip": 480,
+    "round_trip_of_16": 350,
     "datagram": 580,
     "datagram_of_64": 262,
-    "life": 2830,
+    "life": 2115,
 }
 
 if __name__ == "__main__":
