@@ -117,10 +117,10 @@ void AsyncIoState::SendRepliesOfCallback() {
 }
 
 // Copies what the kernel did not take of them to the output queue, or all of
-// them behind what is there already.
+// them behind what is being written already.
 void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
   ReplyBatch& replies = loop.replies();
-  bool first = output_first_ == nullptr;
+  bool first = output_active_ == nullptr;
   size_t room = loop.limits().bytes_per_turn_max;
   if (first && replies.bytes() > room) {
     sent = SendPart(loop.kernel(), handle(), replies, room);

@@ -179,7 +179,7 @@ inline bool AsyncIoState::HasOutputToSend() const {
 inline void AsyncIoState::SendReplies(EventLoop& loop) {
   ReplyBatch& replies = loop.replies();
   Transfer sent;
-  if (output_first_ == nullptr &&
+  if (output_active_ == nullptr &&
       replies.bytes() <= loop.limits().bytes_per_turn_max) [[likely]] {
     sent = loop.kernel().Send(handle(), replies.buffers());
     if (sent.count == replies.bytes()) [[likely]] {

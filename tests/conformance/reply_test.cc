@@ -790,6 +790,34 @@ TEST_P(ReplyTest, CloseSendsTheRepliesBeforeIt) {
   ExpectBeginning(*channel.peer, "goodbye");
 }
 
+TEST_P(ReplyTest, CloseSendsTheReplyBehindAWriteWhoseCallbackHasNotRun) {
+  FaultKernel faults(kernel());
+  RemakeCollection({}, &faults);
+  Channel channel = MakeChannel({.queue_output = true});
+  Recorder write(*this, "write");
+  size_t in_queue = 0;
+  ASSERT_OK(channel.state->ReadWithChecking(
+      [&](AsyncIoState& state, const IoResult&) {
+        in_queue = state.output_queue_length();
+        EXPECT_OK(state.Reply("reply"));
+        state.Close();
+      }));
+  channel.peer->Send("?");
+  Pass(absl::Milliseconds(1));
+  // It is written in the turn that reads, in which callbacks come last.
+  faults.FailNth(KernelCall::kSend, 1, Error(EAGAIN));
+  ASSERT_OK(channel.state->WriteBuffer("write ", write.Callback()));
+  ASSERT_OK(collection().Apply([] {}));
+  ASSERT_TRUE(RunUntil([&] { return channel.state->closed(); }));
+  PeerRead got = ReadFromPeer(*channel.peer);
+  // The kernel may take less than all.
+  const std::string all = "write reply";
+  EXPECT_GT(got.bytes.size(), all.find(' ') + 1);
+  EXPECT_EQ(got.bytes, all.substr(0, got.bytes.size()));
+  // Where reports of the two directions come in this order.
+  EXPECT_EQ(write.called(), in_queue == 0);
+}
+
 TEST_P(ReplyTest, DestroyingTheStateSendsTheRepliesBeforeIt) {
   Channel channel = MakeChannel();
   Recorder read(*this, "read");
