@@ -96,7 +96,7 @@ absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
     loop.replies().Add(data);
     return absl::OkStatus();
   }
-  if (udp_ != Udp::kNo && output_first_ == nullptr) {
+  if (udp_ != Udp::kNo && output_active_ == nullptr) {
     HoldOrSendReply(loop, data);
     return absl::OkStatus();
   }

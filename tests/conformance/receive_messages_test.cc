@@ -436,6 +436,28 @@ TEST_P(ReceiveMessagesTest, RepliesAndOtherSendsKeepTheirOrder) {
   EXPECT_EQ(sends.calls().size(), 2u * kDatagrams);
 }
 
+TEST_P(ReceiveMessagesTest, CloseSendsTheReplyBehindASendWhoseCallbackIsDue) {
+  FaultKernel faults(kernel());
+  RemakeCollection({}, &faults);
+  std::unique_ptr<AsyncIoState> state = MakeUdp();
+  std::unique_ptr<UdpPeer> peer = world().Udp(Family::kIpv4);
+  Recorder send(*this, "send");
+  ASSERT_OK(state->ReceiveMessages([](AsyncIoState& state, const IoResult&) {
+    EXPECT_OK(state.Reply("reply"));
+    state.Close();
+  }));
+  EXPECT_TRUE(peer->SendTo(*state->address(), "x").ok());
+  Pass(absl::Milliseconds(1));
+  // It is sent in the turn that receives, in which callbacks come last.
+  faults.FailNth(KernelCall::kSendDatagrams, 1, Error(EAGAIN));
+  ASSERT_OK(
+      state->SendMessageToAddress(peer->address(), "send", send.Callback()));
+  ASSERT_OK(collection().Apply([] {}));
+  ASSERT_TRUE(RunUntil([&] { return state->closed(); }));
+  EXPECT_EQ(peer->Receive().payload, "send");
+  EXPECT_EQ(peer->Receive().payload, "reply");
+}
+
 TEST_P(ReceiveMessagesTest, AReplyIsRefusedBehindAWriteWithoutAQueue) {
   absl::StatusOr<std::unique_ptr<AsyncIoState>> made =
       OpenUdp(collection(), {.name = "narrow",
