@@ -308,15 +308,14 @@ ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::ResetReadDeadline(EventLoop& loop) {
   SetDeadline(loop, kReadDeadline, read_timeout_);
 }
 
-// Calls the callback of a `ReadWithChecking` with what is in the buffer.
-// Returns false when the state may have been closed, perhaps destroyed.
+// Calls the callback of a `ReadWithChecking` with what is in the buffer, which
+// is something. Returns false when the state may have been closed, perhaps
+// destroyed.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::RunChecking(
     EventLoop& loop) noexcept {
   IoResult result;
-  if (input_buffer_ != nullptr) [[likely]] {
-    result.data = input_buffer_->view();
-    result.count = result.data.size();
-  }
+  result.data = input_buffer_->view();
+  result.count = result.data.size();
   if (!CallBackWhereItLies(loop, result)) [[unlikely]] {
     EndChecking(loop);
     return false;

@@ -28,9 +28,10 @@ class ReplyBatch {
   // What comes without a look at how much there is already.
   static constexpr size_t kSmallSizeMax = size_t{16} << 10;
 
+  // Copies, together.
   static constexpr size_t kCopiedBytesMax = size_t{64} << 10;
 
-  // And not empty.
+  // Whether it is small, and not empty.
   static bool IsSmall(std::string_view data) {
     return data.size() - 1 < kSmallSizeMax;
   }

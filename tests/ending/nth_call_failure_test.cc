@@ -387,16 +387,35 @@ void WriteScenario(FaultyRun& run) {
   }
 }
 
-void SendDatagramScenario(FaultyRun& run) {
-  std::unique_ptr<UdpPeer> peer = run.world().Udp(Family::kIpv4);
+// A UDP state; null when the failing call was one of those that make it.
+AsyncIoState* OpenUdpState(FaultyRun& run, UdpOptions options = {}) {
   WaitStateCollection* collection = run.MakeCollection();
-  if (collection == nullptr) return;
-  absl::StatusOr<std::unique_ptr<AsyncIoState>> opened = OpenUdp(*collection);
+  if (collection == nullptr) return nullptr;
+  absl::StatusOr<std::unique_ptr<AsyncIoState>> opened =
+      OpenUdp(*collection, std::move(options));
   if (!opened.ok()) {
     EXPECT_TRUE(run.fault_was_reached()) << opened.status();
-    return;
+    return nullptr;
   }
-  AsyncIoState* state = run.Keep(*std::move(opened));
+  return run.Keep(*std::move(opened));
+}
+
+// Without an address nobody can send to it: when asking for it was the failing
+// call, it is asked again.
+std::optional<SocketAddress> AddressOf(FaultyRun& run,
+                                       const AsyncIoState& state) {
+  std::optional<SocketAddress> address = state.address();
+  if (!address.has_value()) {
+    EXPECT_TRUE(run.fault_was_reached());
+    address = state.address();
+  }
+  return address;
+}
+
+void SendDatagramScenario(FaultyRun& run) {
+  std::unique_ptr<UdpPeer> peer = run.world().Udp(Family::kIpv4);
+  AsyncIoState* state = OpenUdpState(run);
+  if (state == nullptr) return;
   int failed = 0;
   for (int i = 0; i != 3; ++i) {
     run.Start(
@@ -416,26 +435,15 @@ void SendDatagramScenario(FaultyRun& run) {
 
 void ReceiveDatagramScenario(FaultyRun& run) {
   std::unique_ptr<UdpPeer> peer = run.world().Udp(Family::kIpv4);
-  WaitStateCollection* collection = run.MakeCollection();
-  if (collection == nullptr) return;
-  absl::StatusOr<std::unique_ptr<AsyncIoState>> opened = OpenUdp(
-      *collection, {.local_address = run.world().host_ip(Family::kIpv4)});
-  if (!opened.ok()) {
-    EXPECT_TRUE(run.fault_was_reached()) << opened.status();
-    return;
-  }
-  AsyncIoState* state = run.Keep(*std::move(opened));
+  AsyncIoState* state =
+      OpenUdpState(run, {.local_address = run.world().host_ip(Family::kIpv4)});
+  if (state == nullptr) return;
   std::array<char, 32> buffer;
   run.Start([&](IoCallback callback) {
     return state->ReceiveMessage(buffer, std::move(callback),
                                  {.needs_address = true});
   });
-  std::optional<SocketAddress> address = state->address();
-  if (!address.has_value()) {
-    // The failing call was this one; without an address nobody can send.
-    EXPECT_TRUE(run.fault_was_reached());
-    address = state->address();
-  }
+  std::optional<SocketAddress> address = AddressOf(run, *state);
   ASSERT_TRUE(address.has_value());
   ASSERT_TRUE(peer->SendTo(*address, "datagram").ok());
   run.Until([&] { return run.AllEnded(); });
@@ -447,17 +455,10 @@ void ReceiveDatagramScenario(FaultyRun& run) {
 void ReceiveMessagesScenario(FaultyRun& run) {
   constexpr int kDatagrams = 12;
   std::unique_ptr<UdpPeer> peer = run.world().Udp(Family::kIpv4);
-  WaitStateCollection* collection = run.MakeCollection();
-  if (collection == nullptr) return;
-  absl::StatusOr<std::unique_ptr<AsyncIoState>> opened = OpenUdp(
-      *collection, {.local_address = run.world().host_ip(Family::kIpv4)});
-  if (!opened.ok()) {
-    EXPECT_TRUE(run.fault_was_reached()) << opened.status();
-    return;
-  }
-  AsyncIoState* state = run.Keep(*std::move(opened));
-  std::optional<SocketAddress> address = state->address();
-  if (!address.has_value()) address = state->address();
+  AsyncIoState* state =
+      OpenUdpState(run, {.local_address = run.world().host_ip(Family::kIpv4)});
+  if (state == nullptr) return;
+  std::optional<SocketAddress> address = AddressOf(run, *state);
   ASSERT_TRUE(address.has_value());
   int received = 0;
   std::function<void()> receive = [&] {
