@@ -45,6 +45,10 @@ struct Packet {
   // Only with SYN: how the ends of a connection find their common check.
   std::shared_ptr<ConnectionCheck> check = nullptr;
 
+  // UDP: of what was sent, from where and to where; so that it can be told from
+  // what arrives.
+  uint64_t seal = 0;
+
   // Drawn when it is sent: how long its link takes, and what it comes before of
   // the events of one moment.
   Nanoseconds latency = 0;

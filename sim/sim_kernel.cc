@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aios/duration.h"
+#include "sim/stream_check.h"
 
 namespace aios::sim {
 
@@ -866,8 +867,12 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
   IpAddress bound = Unmapped(socket->local.ip());
   SocketAddress local(bound.is_any() ? SourceFor(target.ip()) : bound,
                       socket->local.port());
-  if (connections_.count(KeyOf(local, target)) != 0) {
-    return Log(What::kConnect, *socket, Error(EADDRNOTAVAIL));
+  if (auto before = connections_.find(KeyOf(local, target));
+      before != connections_.end()) {
+    if (!before->second->only_remembered()) {
+      return Log(What::kConnect, *socket, Error(EADDRNOTAVAIL));
+    }
+    before->second->GiveWay();
   }
   TcpEndpoint& endpoint = NewEndpoint(local, target);
   endpoint.socket = socket;
@@ -1152,7 +1157,8 @@ void SimKernel::OnUdpPacket(const Packet& packet) {
     return;
   }
   socket->datagram_bytes += cost;
-  socket->datagrams.push_back({packet.payload, packet.source});
+  socket->datagrams.push_back({packet.payload, packet.source, packet.target,
+                               packet.corrupted ? 0 : packet.seal});
   Notify(*socket);
 }
 
@@ -1184,6 +1190,12 @@ Error SimKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
     return Log(What::kReceiveDatagram, *socket, Error(EAGAIN));
   }
   SimSocket::Datagram& first = socket->datagrams.front();
+  if (first.seal != 0 &&
+      first.seal != SealOf(first.payload, first.sender, first.target)) {
+    simulation_.AddViolation(absl::StrCat(
+        "I4: datagram socket ", socket->id, " on host \"", host_.name_,
+        "\" has read a datagram that its sender did not send there"));
+  }
   size_t size = std::min(first.payload.size(), buffer.size());
   std::copy_n(first.payload.begin(), size, buffer.begin());
   datagram->size = size;
@@ -1257,6 +1269,7 @@ Error SimKernel::SendDatagram(SimSocket& socket,
   packet->target = target;
   packet->payload.assign(datagram.payload.data,
                          datagram.payload.data + datagram.payload.size);
+  packet->seal = SealOf(packet->payload, packet->source, packet->target);
   simulation_.Send(packet);
   return Error();
 }

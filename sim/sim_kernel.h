@@ -80,6 +80,8 @@ struct SimSocket {
   struct Datagram {
     std::vector<char> payload;
     SocketAddress sender;
+    SocketAddress target;
+    uint64_t seal;  // 0: it was damaged on purpose
   };
   std::deque<Datagram> datagrams;
   size_t datagram_bytes = 0;

@@ -240,6 +240,7 @@ Packet* Simulation::NewPacket() {
   packet->window = 0;
   packet->source_end = 0;
   packet->target_end = 0;
+  packet->seal = 0;
   packet->payload.clear();
   ++packets_in_flight_;
   return packet;
@@ -361,6 +362,7 @@ void Simulation::Send(Packet* packet, Link* known_link) {
                                      : LinkBetween(packet->from, packet->to);
   packet->tie = Tie(link.entity);
   if (packet->to == packet->from) {
+    if (!rules_.empty() && StoppedByRules(packet)) return;
     Route(packet, link, 0);
     return;
   }

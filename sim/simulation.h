@@ -165,7 +165,7 @@ class Simulation {
   Rule Hold(const Host& from, const Host& to, bool both = true);
   // Drops packets in this direction, so many in a million.
   Rule Lose(const Host& from, const Host& to, uint32_t per_million);
-  // Drops the packets for which `drop` is true.
+  // Drops the packets for which `drop` is true, those of a host to itself too.
   Rule DropIf(absl::AnyInvocable<bool(const Packet&)> drop);
   // Breaks every TCP connection between the two, as a firewall does: both ends
   // get RST.

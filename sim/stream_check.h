@@ -1,15 +1,18 @@
-// Whether a stream arrives as it was sent.
+// Whether streams and datagrams arrive as they were sent.
 
 #ifndef AIOS_SIM_STREAM_CHECK_H_
 #define AIOS_SIM_STREAM_CHECK_H_
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <span>
 #include <utility>
+
+#include "aios/address.h"
 
 namespace aios::sim {
 
@@ -103,6 +106,26 @@ struct ConnectionCheck {
   StreamCheck forth;
   StreamCheck back;
 };
+
+// What a datagram is known by: its bytes, and between which addresses it goes.
+// Never 0.
+inline uint64_t SealOf(std::span<const char> payload,
+                       const SocketAddress& source,
+                       const SocketAddress& target) {
+  StreamHash hash;
+  hash.Add(payload);
+  for (const SocketAddress* end : {&source, &target}) {
+    // With a mark of the family, which tells ::ffff:1.2.3.4 from 1.2.3.4.
+    std::array<char, 19> bytes;
+    IpAddress::Ipv6Bytes ip = end->ip().ipv6();
+    std::memcpy(bytes.data(), ip.data(), ip.size());
+    bytes[16] = static_cast<char>(end->port() >> 8);
+    bytes[17] = static_cast<char>(end->port());
+    bytes[18] = end->ip().is_ipv6() ? 6 : 4;
+    hash.Add(bytes);
+  }
+  return hash.value() | 1;
+}
 
 }  // namespace aios::sim
 

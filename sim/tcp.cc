@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,7 +87,7 @@ void TcpEndpoint::Emit(uint8_t flags, uint64_t sequence, size_t offset,
   packet->window = Window();
   packet->payload.resize(length);
   if (length != 0) sent_.Copy(offset, packet->payload);
-  if (flags == Packet::kSyn) packet->check = check_;
+  if ((flags & Packet::kSyn) != 0) packet->check = check_;
   if ((flags & Packet::kAck) != 0) {
     window_told_ = expected_ + packet->window;
     unacknowledged_segments_ = 0;
@@ -196,8 +198,7 @@ void TcpEndpoint::StartRetransmitTimer() {
 // ---- The program's side.
 
 void TcpEndpoint::Connect() {
-  connector_ = true;
-  check_ = std::make_shared<ConnectionCheck>();
+  CheckBy(std::make_shared<ConnectionCheck>(), /*caller=*/true);
   phase_ = Phase::kSynSent;
   timeout_ = kFirstTimeout;
   measured_since_ = kernel_.simulation_.now_;
@@ -257,8 +258,8 @@ Transfer TcpEndpoint::Send(std::span<const ConstBuffer> buffers,
   for (const ConstBuffer& buffer : buffers) {
     size_t taken = std::min(buffer.size, room - count);
     sent_.Append({buffer.data, taken});
-    if (check_ != nullptr && taken != 0) {
-      (connector_ ? check_->forth : check_->back).Written({buffer.data, taken});
+    if (outgoing_ != nullptr && taken != 0) {
+      outgoing_->Written({buffer.data, taken});
     }
     count += taken;
     if (count == room) break;
@@ -312,6 +313,14 @@ void TcpEndpoint::Reset() {
   Die();
 }
 
+void TcpEndpoint::GiveWay() {
+  if (socket == nullptr) {
+    Die();
+  } else {
+    kernel_.Unregister(*this);
+  }
+}
+
 Error TcpEndpoint::TakeError() { return std::exchange(error_, Error()); }
 
 void TcpEndpoint::Fail(Error error, bool tell_peer) {
@@ -356,7 +365,7 @@ bool TcpEndpoint::writable() const {
 
 void TcpEndpoint::Open(const Packet& syn) {
   phase_ = Phase::kSynReceived;
-  check_ = syn.check;
+  CheckBy(syn.check, /*caller=*/false);
   timeout_ = kFirstTimeout;
   expected_ = syn.sequence + 1;
   peer_window_ = syn.window;
@@ -415,6 +424,7 @@ void TcpEndpoint::OnPacket(const Packet& packet) {
       }
       expected_ = packet.sequence + 1;
       peer_id_ = packet.source_end;
+      AgreeOnCheck(packet);
       if (!acknowledges) {
         // Both ends have called at the same moment, or they are the same.
         phase_ = Phase::kSynReceived;
@@ -632,27 +642,39 @@ void TcpEndpoint::Notify() {
   if (socket != nullptr) kernel_.Notify(*socket);
 }
 
-void TcpEndpoint::CheckRead(std::span<const char> bytes) {
-  if (check_ == nullptr ||
-      (connector_ ? check_->back : check_->forth).Read(bytes)) {
-    return;
+void TcpEndpoint::CheckBy(std::shared_ptr<ConnectionCheck> check, bool caller) {
+  check_ = std::move(check);
+  if (check_ == nullptr) return;
+  outgoing_ = caller ? &check_->forth : &check_->back;
+  incoming_ = caller ? &check_->back : &check_->forth;
+}
+
+void TcpEndpoint::AgreeOnCheck(const Packet& packet) {
+  if (packet.source_end == id_) {
+    // A connection with itself reads what it has written.
+    incoming_ = outgoing_;
+  } else if (packet.check != check_ && packet.source_end < id_) {
+    // Both have called, and each has a check of its own. Whichever packets are
+    // lost, both ends decide for the one of the earlier end.
+    CheckBy(packet.check, /*caller=*/false);
   }
+}
+
+void TcpEndpoint::Accuse(std::string_view what) {
   kernel_.simulation_.AddViolation(
       absl::StrCat("I4: connection ", id_, " on host \"", kernel_.host_.name_,
-                   "\" has read bytes that its peer did not write there"));
-  check_ = nullptr;
+                   "\" ", std::string(what)));
+  incoming_ = nullptr;
+}
+
+void TcpEndpoint::CheckRead(std::span<const char> bytes) {
+  if (incoming_ == nullptr || incoming_->Read(bytes)) return;
+  Accuse("has read bytes that its peer did not write there");
 }
 
 void TcpEndpoint::CheckEnd() {
-  if (check_ == nullptr ||
-      (connector_ ? check_->back : check_->forth).Complete()) {
-    return;
-  }
-  kernel_.simulation_.AddViolation(
-      absl::StrCat("I4: connection ", id_, " on host \"", kernel_.host_.name_,
-                   "\" is at its end, but not all that its peer wrote has "
-                   "been read"));
-  check_ = nullptr;
+  if (incoming_ == nullptr || incoming_->Complete()) return;
+  Accuse("is at its end, but not all that its peer wrote has been read");
 }
 
 void TcpEndpoint::Die() {

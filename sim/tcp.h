@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "aios/address.h"
@@ -80,6 +81,8 @@ class TcpEndpoint {
   // RST, and nothing else.
   void Reset();
   Error TakeError();
+  // Another one takes its place.
+  void GiveWay();
   // An error that appears by itself, with the effect a real one has.
   void Fail(Error error, bool tell_peer);
   void EnableKeepAlive(bool on);
@@ -89,6 +92,14 @@ class TcpEndpoint {
   bool readable() const;
   bool writable() const;
   bool connected() const { return phase_ == Phase::kOpen; }
+  // It is over for this end, which only waits for what may still come of it: a
+  // connection that is called again may take its place, as the timestamps of
+  // its packets tell them apart.
+  bool only_remembered() const {
+    return phase_ == Phase::kTimeWait ||
+           (phase_ == Phase::kOpen && fin_acknowledged_ && socket == nullptr &&
+            listener == nullptr);
+  }
   size_t unread() const { return received_.size(); }
   size_t unsent() const { return sent_.size(); }
 
@@ -126,6 +137,11 @@ class TcpEndpoint {
   void Establish(const Packet& packet);
   void MeasureRoundTrip();
   void Notify();
+  // `caller`: it writes what goes forth.
+  void CheckBy(std::shared_ptr<ConnectionCheck> check, bool caller);
+  // By the first packet of the other end of an attempt.
+  void AgreeOnCheck(const Packet& packet);
+  void Accuse(std::string_view what);
   void CheckRead(std::span<const char> bytes);
   void CheckEnd();
   void Die();
@@ -169,9 +185,11 @@ class TcpEndpoint {
   bool input_shut_ = false;
   int unacknowledged_segments_ = 0;
 
-  // What this end writes and reads; null before the peer is known.
+  // Of the connection, and what this end writes and reads of it; null before
+  // the peer is known.
   std::shared_ptr<ConnectionCheck> check_;
-  bool connector_ = false;
+  StreamCheck* outgoing_ = nullptr;
+  StreamCheck* incoming_ = nullptr;
 
   Error error_;
   bool keep_alive_ = false;

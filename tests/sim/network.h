@@ -115,13 +115,13 @@ class Connection : public Network {
   }
 
   // Sends as much as there is room for; the count or the error.
-  Transfer Send(sim::Host& host, Handle handle, std::string_view bytes) {
+  static Transfer Send(sim::Host& host, Handle handle, std::string_view bytes) {
     ConstBuffer buffer = {bytes.data(), bytes.size()};
     return host.kernel().Send(handle, {&buffer, 1});
   }
   // Receives once.
-  Transfer Receive(sim::Host& host, Handle handle, std::string* bytes,
-                   size_t limit = 65536) {
+  static Transfer Receive(sim::Host& host, Handle handle, std::string* bytes,
+                          size_t limit = 65536) {
     std::string room(limit, '\0');
     Transfer transfer = host.kernel().Receive(handle, room);
     bytes->append(room, 0, transfer.count);
