@@ -1618,11 +1618,13 @@ ScenarioResult RunScenario(const Scenario& scenario,
   RunResult idle = simulation.RunUntilIdle();
   std::string leftovers = simulation.Leftovers();
   if (!idle || !leftovers.empty()) {
-    result.failures.push_back(
-        AtPlace(scenario.file, {},
-                "left over when all was closed: " + idle.report + leftovers));
+    result.violations.push_back(
+        "left over when all was closed: " + idle.report + leftovers);
   }
-  for (const std::string& violation : simulation.violations()) {
+  result.violations.insert(result.violations.end(),
+                           simulation.violations().begin(),
+                           simulation.violations().end());
+  for (const std::string& violation : result.violations) {
     result.failures.push_back(AtPlace(scenario.file, {}, violation));
   }
   result.events = simulation.events();

@@ -45,6 +45,9 @@ struct ScenarioRow {
 struct ScenarioResult {
   // "file:line:column: what happened instead", in the order of events.
   std::vector<std::string> failures;
+  // Those of them that the simulation's own checks have found, whatever the
+  // scenario expects.
+  std::vector<std::string> violations;
   std::vector<ScenarioRow> rows;
   // With failures: every host's sockets, and the tail of the trace.
   std::string report;
