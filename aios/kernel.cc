@@ -20,9 +20,9 @@ Transfer Kernel::ReceiveDatagrams(Handle handle, bool want_sender,
   return transfer;
 }
 
-Error Kernel::ReadFile(std::string_view /*path*/, size_t /*size_max*/,
-                       std::string* /*text*/) {
-  return Error(ENOENT);
+Transfer Kernel::ReadFile(std::string_view /*path*/, uint64_t /*offset*/,
+                          std::span<char> /*buffer*/, FileStamp* /*stamp*/) {
+  return {.error = Error(ENOENT)};
 }
 
 }  // namespace aios

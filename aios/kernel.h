@@ -134,6 +134,26 @@ struct SocketInfo {
   bool listening = false;
 };
 
+// Tells whether a file has changed: two that are equal are of the same text,
+// unless the first of them is `fresh`.
+struct FileStamp {
+  uint64_t size = 0;  // bytes; some systems say 0 of files that they make up
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  // When the text was changed, and when anything was, in nanoseconds of the
+  // system's calendar time.
+  int64_t modified = 0;
+  int64_t changed = 0;
+  // It was changed so shortly before that the next change could leave the same
+  // times, since clocks of file systems are coarse.
+  bool fresh = false;
+
+  friend bool operator==(const FileStamp& a, const FileStamp& b) {
+    return a.size == b.size && a.device == b.device && a.inode == b.inode &&
+           a.modified == b.modified && a.changed == b.changed;
+  }
+};
+
 // One entry of a `Wait`. `error` is set when a change of interest failed late.
 struct Report {
   void* token = nullptr;
@@ -222,11 +242,15 @@ class Kernel {
   // The index of a network interface, 0 when there is none of this name.
   virtual uint32_t InterfaceIndex(std::string_view name) = 0;
 
-  // The whole text of a file by which the system is configured, such as
-  // /etc/hosts: a regular one of at most `size_max` bytes (EFBIG). ENOENT when
-  // there is none, as always on a kernel without files.
-  virtual Error ReadFile(std::string_view path, size_t size_max,
-                         std::string* text);
+  // Reads a file by which the system is configured, such as /etc/hosts: the
+  // bytes from `offset` on, fewer than `buffer` has room for only at the end of
+  // the file. `stamp` is that of the file before they were read; an empty
+  // `buffer` asks for it alone, which takes no descriptor. Nothing stays open:
+  // whoever reads in pieces compares their stamps. Errors: ENOENT when there is
+  // no file, as always on a kernel without files; EINVAL for what is not a
+  // regular one; others (EACCES, EMFILE, …) say nothing about what is in it.
+  virtual Transfer ReadFile(std::string_view path, uint64_t offset,
+                            std::span<char> buffer, FileStamp* stamp);
 
   // Readiness. `from` is the interest set last for this handle on this poller
   // (none for a new one), `to` the one to have; `token` comes back in reports.

@@ -16,15 +16,12 @@ namespace {
 
 constexpr Nanoseconds kSecond = 1'000'000'000;
 
-// How old what was read from a file may be.
-constexpr Nanoseconds kFileAgeMax = 5 * kSecond;
-
 // A channel that has been idle for longer is made anew.
 constexpr Nanoseconds kChannelAgeMax = 60 * kSecond;
 
-// Files longer than these are not read. There are lists of a million hosts.
-constexpr size_t kHostsSizeMax = size_t{64} << 20;
-constexpr size_t kFileSizeMax = size_t{1} << 20;
+// resolv.conf and services are read at once, and longer ones not at all. The
+// whole registry of services has less than 2 MiB.
+constexpr size_t kFileSizeMax = size_t{4} << 20;
 
 constexpr Nanoseconds kTimeoutDefault = 2 * kSecond;
 constexpr int kTriesDefault = 3;
@@ -88,7 +85,12 @@ void NameWaiter::GiveUp() {
 }
 
 NameService::NameService(EventLoop& loop, const ResolverOptions& options)
-    : loop_(loop), options_(options), cache_(options.answers_max) {}
+    : loop_(loop),
+      options_(options),
+      cache_(options.answers_max),
+      hosts_(loop, options.hosts_file, &NameService::OnHostsFile, this),
+      services_file_(loop.kernel(), options.services_file, kFileSizeMax),
+      resolv_conf_(loop.kernel(), options.resolv_conf, kFileSizeMax) {}
 
 NameService::~NameService() { Close(); }
 
@@ -100,6 +102,7 @@ void NameService::Close() {
   backlog_.clear();
   asked_ = 0;
   channel_.reset();
+  hosts_.Close();
   for (auto& [key, question] : questions_) {
     // Not forgotten one by one while we walk.
     question->asked = true;
@@ -118,11 +121,17 @@ const Answer* NameService::Known(std::string_view name, Family family) {
                                    {IpAddress::Loopback(Family::kIpv6)}}};
     return &AnswerFromTable(*kLoopback, family);
   }
-  RefreshHosts();
-  if (const auto* addresses = hosts_.Find(key.relative_name())) {
-    return &AnswerFromTable(*addresses, family);
+  hosts_.Refresh();
+  if (!hosts_.known()) return nullptr;
+  if (const Answer* answer = InHostsFile(key.relative_name(), family)) {
+    return answer;
   }
   return cache_.Find(key.view(), loop_.Now());
+}
+
+const Answer* NameService::InHostsFile(std::string_view name, Family family) {
+  return hosts_.Find(name, &found_) ? &AnswerFromTable(found_, family)
+                                    : nullptr;
 }
 
 const Answer& NameService::AnswerFromTable(
@@ -145,32 +154,23 @@ void NameService::FillAnswer(const std::vector<IpAddress>& addresses,
   }
 }
 
-void NameService::RefreshHosts() {
-  if (options_.hosts_file.empty()) return;
-  Nanoseconds now = loop_.Now();
-  if (hosts_read_ != 0 && now - hosts_read_ < kFileAgeMax) return;
-  hosts_read_ = now;
-  std::string text;
-  // A file that is not there has no hosts.
-  static_cast<void>(
-      loop_.kernel().ReadFile(options_.hosts_file, kHostsSizeMax, &text));
-  if (text == hosts_text_) return;
-  hosts_ = HostsTable(text);
-  hosts_text_ = std::move(text);
-}
-
 absl::StatusOr<uint16_t> NameService::Port(const Service& service,
                                            std::optional<SocketType> type) {
   if (KindOf(service) != SpecKind::kName) return LiteralPort(service);
-  if (!services_.has_value()) {
-    std::string text;
-    if (!options_.services_file.empty()) {
-      static_cast<void>(
-          loop_.kernel().ReadFile(options_.services_file, kFileSizeMax, &text));
-    }
-    services_.emplace(text);
+  switch (services_file_.ReadAll(loop_.Now())) {
+    case SystemFile::Outcome::kNew:
+      services_ = ServicesTable(services_file_.text());
+      break;
+    case SystemFile::Outcome::kFailed:
+      if (services_file_.known()) break;
+      return services_file_.error().ToStatus(
+          absl::StrCat("service ", service.ToString(),
+                       " cannot be looked up: ", options_.services_file));
+    case SystemFile::Outcome::kSame:
+    case SystemFile::Outcome::kMore:
+      break;
   }
-  std::optional<uint16_t> port = services_->Find(service.text(), type);
+  std::optional<uint16_t> port = services_.Find(service.text(), type);
   if (port.has_value()) return *port;
   return absl::NotFoundError(absl::StrCat(
       "service ", service.ToString(), " is unknown",
@@ -183,6 +183,10 @@ absl::StatusOr<uint16_t> NameService::Port(const Service& service,
 }
 
 // ---- Questions.
+
+void NameService::OnHostsFile(void* self) {
+  static_cast<NameService*>(self)->StartQuestions();
+}
 
 absl::Status NameService::Ask(std::string_view name, Family family,
                               NameWaiter& waiter) {
@@ -220,14 +224,19 @@ void NameService::Forget(NameQuestion& question) {
 }
 
 void NameService::StartQuestions() {
+  hosts_.Refresh();
+  // Nobody outside is asked for a name that may be in the file.
+  if (!hosts_.known() && hosts_.reading()) return;
   while (!backlog_.empty() && asked_ < options_.questions_max) {
     NameQuestion* question = backlog_.front();
     backlog_.pop_front();
     if (question == nullptr) continue;
     question->asked = true;
     ++asked_;
-    Error error;
-    if (HaveChannel(&error)) {
+    Error error = hosts_.known() ? Error() : hosts_.error();
+    if (!error.ok()) {
+      OnReply(this, question, {.error = error});
+    } else if (HaveChannel(&error)) {
       channel_->Ask(question->name, question->family, question);
     } else {
       OnReply(this, question, {.error = error});
@@ -239,9 +248,11 @@ bool NameService::HaveChannel(Error* error) {
   Nanoseconds now = loop_.Now();
   if (channel_ == nullptr || channel_->questions() == 0) {
     bool stale = channel_ == nullptr || now - channel_used_ > kChannelAgeMax;
-    if (configuration_read_ == 0 || now - configuration_read_ >= kFileAgeMax) {
-      configuration_read_ = now;
-      CaresConfiguration options = ReadConfiguration();
+    if (!configured_ || resolv_conf_.Due(now)) {
+      CaresConfiguration options;
+      *error = ReadConfiguration(&options);
+      if (!error->ok()) return false;
+      configured_ = true;
       stale |= options != channel_options_;
       channel_options_ = std::move(options);
     }
@@ -259,12 +270,16 @@ bool NameService::HaveChannel(Error* error) {
   return channel_ != nullptr;
 }
 
-CaresConfiguration NameService::ReadConfiguration() {
+Error NameService::ReadConfiguration(CaresConfiguration* configuration) {
+  if (resolv_conf_.ReadAll(loop_.Now()) == SystemFile::Outcome::kFailed &&
+      !resolv_conf_.known()) {
+    return resolv_conf_.error();
+  }
   ResolvConf file;
-  std::string text;
-  if (!options_.resolv_conf.empty() &&
-      loop_.kernel().ReadFile(options_.resolv_conf, kFileSizeMax, &text).ok()) {
-    file = ResolvConf(text, [this](std::string_view name) {
+  if (resolv_conf_.exists()) {
+    // Anew even if the text is the same: an interface that a zone names may
+    // have come meanwhile.
+    file = ResolvConf(resolv_conf_.text(), [this](std::string_view name) {
       return loop_.kernel().InterfaceIndex(name);
     });
     // resolv.conf(5): without a server it is the one on this machine.
@@ -272,17 +287,18 @@ CaresConfiguration NameService::ReadConfiguration() {
       file.servers.emplace_back(IpAddress::Loopback(Family::kIpv4), 53);
     }
   }
-  CaresConfiguration options;
-  options.servers = options_.servers.value_or(file.servers);
-  options.search_domains =
+  configuration->servers = options_.servers.value_or(file.servers);
+  configuration->search_domains =
       options_.search_domains.value_or(file.search_domains);
   std::optional<absl::Duration> timeout =
       options_.timeout.has_value() ? options_.timeout : file.timeout;
-  options.timeout =
+  configuration->timeout =
       timeout.has_value() ? ToNanoseconds(*timeout) : kTimeoutDefault;
-  options.tries = options_.tries.value_or(file.tries.value_or(kTriesDefault));
-  options.ndots = options_.ndots.value_or(file.ndots.value_or(kNdotsDefault));
-  return options;
+  configuration->tries =
+      options_.tries.value_or(file.tries.value_or(kTriesDefault));
+  configuration->ndots =
+      options_.ndots.value_or(file.ndots.value_or(kNdotsDefault));
+  return Error();
 }
 
 // ---- Answers.
@@ -356,8 +372,13 @@ Error WorseOf(Error a, Error b) {
 }
 
 std::string NameFailure(std::string_view name, Error error) {
-  return absl::StrCat("host name ", Quoted(name),
-                      " cannot be resolved: ", error.Message());
+  // No error of a server, and so one of a file, or of memory.
+  const bool file = error.code() < static_cast<int>(LookupError::kNoSuchName) &&
+                    error != Error(ENOMEM);
+  return absl::StrCat(
+      "host name ", Quoted(name), " cannot be resolved: ",
+      file ? "the hosts file or resolv.conf cannot be read: " : "",
+      error.Message());
 }
 
 }  // namespace aios

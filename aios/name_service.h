@@ -22,9 +22,11 @@
 #include "aios/cares_channel.h"
 #include "aios/event_loop.h"
 #include "aios/host_spec.h"
+#include "aios/hosts_file.h"
 #include "aios/kernel.h"
 #include "aios/name_tables.h"
 #include "aios/resolver_options.h"
+#include "aios/system_file.h"
 #include "aios/ticket_queue.h"
 
 namespace aios {
@@ -65,15 +67,18 @@ class NameService {
 
   // What is known of `name` without asking a server: of "localhost" and the
   // names below it, of names in the hosts file, of earlier answers. Null when a
-  // server must be asked. Valid until the next call.
+  // server must be asked, and when the hosts file has not been read yet, or
+  // cannot be: `Ask` waits for that. Valid until the next call.
   const Answer* Known(std::string_view name, Family family);
 
-  // Asks the servers, or joins those who have asked already. ResourceExhausted
+  // Asks the servers, or joins those who have asked already; before that, waits
+  // until the hosts file is read, in which the name may be. ResourceExhausted
   // when too many questions wait.
   absl::Status Ask(std::string_view name, Family family, NameWaiter& waiter);
 
   // A port as `LiteralPort` gives it, or that of a service name: NotFound when
-  // there is none. `type` not given: over TCP or UDP, whichever comes first.
+  // there is none, another error when the services file cannot be read. `type`
+  // not given: over TCP or UDP, whichever comes first.
   absl::StatusOr<uint16_t> Port(const Service& service,
                                 std::optional<SocketType> type);
 
@@ -86,13 +91,14 @@ class NameService {
  private:
   friend class NameWaiter;
 
+  static void OnHostsFile(void* self);
   static void OnReply(void* self, void* question, CaresReply reply);
   static void RunReplies(void* self);
   void Finish(NameQuestion& question, const CaresReply& reply);
   void StartQuestions();
   bool HaveChannel(Error* error);
-  CaresConfiguration ReadConfiguration();
-  void RefreshHosts();
+  Error ReadConfiguration(CaresConfiguration* options);
+  const Answer* InHostsFile(std::string_view name, Family family);
   void Forget(NameQuestion& question);
   const Answer& AnswerFromTable(const HostsTable::Addresses& addresses,
                                 Family family);
@@ -102,12 +108,13 @@ class NameService {
   const ResolverOptions& options_;
 
   AnswerCache cache_;
-  HostsTable hosts_;
-  std::string hosts_text_;
-  Nanoseconds hosts_read_ = 0;  // when; 0: never
-  // The last answer that came from a table.
+  HostsFile hosts_;
+  // What was found last in it, and the last answer that came from a table.
+  HostsTable::Addresses found_;
   Answer from_table_;
-  std::optional<ServicesTable> services_;
+  SystemFile services_file_;
+  ServicesTable services_;
+  SystemFile resolv_conf_;
 
   std::map<std::string, std::unique_ptr<NameQuestion>, std::less<>> questions_;
   // Those that are not with the servers yet, in order; null: forgotten.
@@ -119,7 +126,7 @@ class NameService {
   // Null while there is nothing to ask, or nobody. What it was made with.
   std::unique_ptr<CaresChannel> channel_;
   CaresConfiguration channel_options_;
-  Nanoseconds configuration_read_ = 0;
+  bool configured_ = false;
   Nanoseconds channel_used_ = 0;
 };
 

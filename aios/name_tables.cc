@@ -1,12 +1,16 @@
 #include "aios/name_tables.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "aios/check.h"
 #include "aios/host_spec.h"
+#include "aios/name_hash.h"
 #include "aios/text.h"
 
 namespace aios {
@@ -23,6 +27,14 @@ constexpr int kTriesMax = 5;
 
 // Of one name: a file of millions of lines must not make one answer of them.
 constexpr size_t kAddressesMax = 32;
+constexpr int kLinesMax = 1024;
+
+// Slots that are looked at for one name. In a table that is at most half full
+// no name that was not chosen for it is that far from its place.
+constexpr size_t kProbesMax = 256;
+
+// One more than a name can have, with its final dot.
+constexpr size_t kWordSizeMax = 255;
 
 bool IsBlank(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
@@ -55,6 +67,22 @@ std::string_view WithoutFinalDot(std::string_view name) {
   return name;
 }
 
+// In lower case, on the stack. Longer than this is no name of a host.
+class LowerCaseName {
+ public:
+  explicit LowerCaseName(std::string_view name) : size_(name.size()) {
+    AIOS_DCHECK(size_ <= text_.size(), "the name is too long");
+    for (size_t i = 0; i != size_; ++i) {
+      text_[i] = absl::ascii_tolower(static_cast<unsigned char>(name[i]));
+    }
+  }
+  std::string_view view() const { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, kWordSizeMax> text_;
+  size_t size_;
+};
+
 // The number after `prefix`, cut to `limit`.
 std::optional<int> OptionValue(std::string_view option, std::string_view prefix,
                                int limit) {
@@ -77,27 +105,137 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
-HostsTable::HostsTable(std::string_view text) {
-  while (!text.empty()) {
-    std::string_view line = WithoutComment(TakeLine(text));
-    absl::StatusOr<IpAddress> ip = IpAddress::Parse(TakeWord(line));
-    if (!ip.ok()) continue;
-    for (std::string_view name = TakeWord(line); !name.empty();
-         name = TakeWord(line)) {
-      if (KindOf(HostSpec(name)) != SpecKind::kName) continue;
-      std::vector<IpAddress>& ips = hosts_[LowerCase(WithoutFinalDot(name))]
-                                          [static_cast<size_t>(ip->family())];
-      if (ips.size() < kAddressesMax &&
+bool HostsTable::Build(size_t bytes_max) {
+  if (phase_ == Phase::kWhole) return true;
+  if (!Scan(bytes_max)) return false;
+  if (phase_ == Phase::kInsert || words_ == 0) {
+    phase_ = Phase::kWhole;
+    return true;
+  }
+  phase_ = Phase::kInsert;
+  BeginIndex();
+  return false;
+}
+
+// Byte by byte, so that it can stop anywhere: a line may be as long as the
+// file.
+bool HostsTable::Scan(size_t bytes_max) {
+  const size_t end = at_ + std::min(bytes_max, text_.size() - at_);
+  for (; at_ != end; ++at_) {
+    const char c = text_[at_];
+    if (c == '\n') {
+      has_address_ = in_word_ = in_comment_ = false;
+    } else if (in_comment_) {
+      continue;
+    } else if (c == '#') {
+      in_comment_ = true;
+    } else if (IsBlank(c)) {
+      in_word_ = false;
+    } else if (!in_word_) {
+      in_word_ = true;
+      if (!has_address_) {
+        has_address_ = true;
+        address_ = at_;
+      } else if (phase_ == Phase::kCount) {
+        ++words_;
+      } else if (!Insert(at_)) {
+        // What is in the text was made for this hash: with another one.
+        ++seed_;
+        BeginIndex();
+        return false;
+      }
+    }
+  }
+  return at_ == text_.size();
+}
+
+std::string_view HostsTable::WordAt(size_t begin) const {
+  const size_t size_max = std::min(text_.size() - begin, kWordSizeMax);
+  size_t size = 0;
+  while (size != size_max && text_[begin + size] != '\n' &&
+         text_[begin + size] != '#' && !IsBlank(text_[begin + size])) {
+    ++size;
+  }
+  return std::string_view(text_).substr(begin, size);
+}
+
+void HostsTable::BeginIndex() {
+  at_ = 0;
+  has_address_ = in_word_ = in_comment_ = false;
+  slot_count_ = std::bit_ceil(2 * words_);
+  // The system gives such memory page by page, already zero, when it is used:
+  // clearing it here would take milliseconds at once.
+  slots_.reset(static_cast<Slot*>(std::calloc(slot_count_, sizeof(Slot))));
+  AIOS_CHECK(slots_ != nullptr, "no memory for the names of the hosts file");
+  // Not cleared, for the same reason.
+  entries_.reset(new Entry[words_ + 1]);
+  entry_count_ = 1;
+}
+
+bool HostsTable::Insert(size_t name) {
+  const std::string_view word = WordAt(name);
+  if (word.size() == kWordSizeMax ||
+      KindOf(HostSpec(word)) != SpecKind::kName) {
+    return true;
+  }
+  const LowerCaseName lower(WithoutFinalDot(word));
+  Slot* slot = SlotOf(lower.view());
+  if (slot == nullptr) return false;
+  const uint32_t entry = entry_count_++;
+  entries_[entry] = {.name = static_cast<uint32_t>(name),
+                     .address = static_cast<uint32_t>(address_),
+                     .next = entry};
+  if (slot->entry != 0) {
+    std::swap(entries_[entry].next, entries_[slot->entry].next);
+  }
+  *slot = {.entry = entry, .hash = NameHash(lower.view(), seed_)};
+  return true;
+}
+
+HostsTable::Slot* HostsTable::SlotOf(std::string_view lower) const {
+  const uint32_t hash = NameHash(lower, seed_);
+  for (size_t i = 0; i != kProbesMax; ++i) {
+    Slot& slot = slots_[(hash + i) & (slot_count_ - 1)];
+    if (slot.entry == 0) return &slot;
+    if (slot.hash != hash) continue;
+    const std::string_view word = WordAt(entries_[slot.entry].name);
+    if (LowerCaseName(WithoutFinalDot(word)).view() == lower) return &slot;
+  }
+  return nullptr;
+}
+
+bool HostsTable::Find(std::string_view name,
+                      IpAddress::InterfaceIndexFunction interface_index,
+                      Addresses* addresses) const {
+  for (std::vector<IpAddress>& ips : *addresses) ips.clear();
+  if (words_ == 0) return false;
+  const Slot* slot = SlotOf(name);
+  if (slot == nullptr || slot->entry == 0) return false;
+  const uint32_t last = slot->entry;
+  bool found = false;
+  uint32_t entry = last;
+  for (int line = 0; line != kLinesMax; ++line) {
+    entry = entries_[entry].next;
+    bool zone_is_there = true;
+    auto index = [&](std::string_view zone) {
+      const uint32_t number = interface_index(zone);
+      zone_is_there = number != 0;
+      return std::max(number, uint32_t{1});
+    };
+    absl::StatusOr<IpAddress> ip =
+        IpAddress::Parse(WordAt(entries_[entry].address), index);
+    if (ip.ok()) {
+      found = true;
+      std::vector<IpAddress>& ips =
+          (*addresses)[static_cast<size_t>(ip->family())];
+      if (zone_is_there && ips.size() < kAddressesMax &&
           std::find(ips.begin(), ips.end(), *ip) == ips.end()) {
         ips.push_back(*ip);
       }
     }
+    if (entry == last) break;
   }
-}
-
-const HostsTable::Addresses* HostsTable::Find(std::string_view name) const {
-  auto found = hosts_.find(name);
-  return found == hosts_.end() ? nullptr : &found->second;
+  return found;
 }
 
 ServicesTable::ServicesTable(std::string_view text) {

@@ -131,6 +131,35 @@ auto Retry(Function function) {
 
 Error LastError() { return Error(errno); }
 
+int64_t NanosecondsOf(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+// A file that was changed less long ago counts as fresh: the coarsest times are
+// those of FAT, of two seconds.
+constexpr int64_t kFreshFor = 4'000'000'000;
+
+// EINVAL for what is not a regular file.
+Error StampOf(const struct stat& status, FileStamp* stamp) {
+  if (!S_ISREG(status.st_mode)) return Error(EINVAL);
+#if defined(__APPLE__)
+  const timespec modified = status.st_mtimespec;
+  const timespec changed = status.st_ctimespec;
+#else
+  const timespec modified = status.st_mtim;
+  const timespec changed = status.st_ctim;
+#endif
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  *stamp = {.size = static_cast<uint64_t>(status.st_size),
+            .device = static_cast<uint64_t>(status.st_dev),
+            .inode = static_cast<uint64_t>(status.st_ino),
+            .modified = NanosecondsOf(modified),
+            .changed = NanosecondsOf(changed)};
+  stamp->fresh = NanosecondsOf(now) - stamp->changed < kFreshFor;
+  return Error();
+}
+
 Error ErrorOf(int result) { return result < 0 ? LastError() : Error(); }
 
 Transfer TransferOf(ssize_t result) {
@@ -807,34 +836,35 @@ uint32_t PosixKernel::InterfaceIndex(std::string_view name) {
   return if_nametoindex(text.data());
 }
 
-Error PosixKernel::ReadFile(std::string_view path, size_t size_max,
-                            std::string* text) {
-  if (path.find('\0') != path.npos) return Error(ENOENT);
-  // Not blocking: what is there may be a pipe, which is found out only then.
-  int file = Retry([&] {
-    return open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  });
-  if (file < 0) return LastError();
-  Error error;
+Transfer PosixKernel::ReadFile(std::string_view path, uint64_t offset,
+                               std::span<char> buffer, FileStamp* stamp) {
+  if (path.find('\0') != path.npos) return {.error = Error(ENOENT)};
+  const std::string name(path);
   struct stat status = {};
-  if (fstat(file, &status) != 0) {
-    error = LastError();
-  } else if (!S_ISREG(status.st_mode)) {
-    error = Error(EINVAL);
+  if (buffer.empty()) {
+    if (stat(name.c_str(), &status) != 0) return {.error = LastError()};
+    return {.error = StampOf(status, stamp)};
   }
-  text->clear();
-  while (error.ok()) {
-    std::array<char, 4096> piece;
-    ssize_t size =
-        Retry([&] { return read(file, piece.data(), piece.size()); });
-    if (size < 0) error = LastError();
+  // Not blocking: what is there may be a pipe, which is found out only then.
+  int file = Retry(
+      [&] { return open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
+  if (file < 0) return {.error = LastError()};
+  Transfer transfer;
+  transfer.error =
+      fstat(file, &status) != 0 ? LastError() : StampOf(status, stamp);
+  while (transfer.error.ok() && transfer.count != buffer.size()) {
+    ssize_t size = Retry([&] {
+      return pread(file, buffer.data() + transfer.count,
+                   buffer.size() - transfer.count,
+                   static_cast<off_t>(offset + transfer.count));
+    });
+    if (size < 0) transfer.error = LastError();
     if (size <= 0) break;
-    text->append(piece.data(), static_cast<size_t>(size));
-    if (text->size() > size_max) error = Error(EFBIG);
+    transfer.count += static_cast<size_t>(size);
   }
   close(file);
-  if (!error.ok()) text->clear();
-  return error;
+  if (!transfer.error.ok()) transfer.count = 0;
+  return transfer;
 }
 
 }  // namespace aios

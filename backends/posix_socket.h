@@ -107,8 +107,8 @@ class PosixKernel : public Kernel {
   Error Shutdown(Handle handle, Direction direction) final;
 
   uint32_t InterfaceIndex(std::string_view name) final;
-  Error ReadFile(std::string_view path, size_t size_max,
-                 std::string* text) final;
+  Transfer ReadFile(std::string_view path, uint64_t offset,
+                    std::span<char> buffer, FileStamp* stamp) final;
 
  private:
   // True, and forgotten, when `Adopt` found the handle with O_NONBLOCK.

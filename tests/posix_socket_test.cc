@@ -5,16 +5,23 @@
 #include "backends/posix_socket.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -95,35 +102,98 @@ TEST(DefaultKernel, IsTheFirstOfThoseWithANameAndStays) {
 
 class ReadFile : public testing::Test {
  protected:
-  ReadFile() { std::ofstream(path_) << "one\ntwo\n"; }
+  ReadFile() { Write("one\ntwo\n"); }
+
+  void Write(std::string_view text) { std::ofstream(path_) << text; }
+
+  // What is read of the file at `path` from `offset` on.
+  std::string Read(const std::string& path, uint64_t offset, size_t size) {
+    std::string text(size, '-');
+    Transfer transfer =
+        DefaultKernel().ReadFile(path, offset, std::span(text), &stamp_);
+    EXPECT_EQ(transfer.error, Error());
+    text.resize(transfer.count);
+    return text;
+  }
+
+  Error ErrorOf(const std::string& path) {
+    std::array<char, 8> buffer;
+    Transfer transfer = DefaultKernel().ReadFile(path, 0, buffer, &stamp_);
+    EXPECT_EQ(transfer.count, 0u);
+    // To ask for the stamp alone is no different.
+    EXPECT_EQ(DefaultKernel().ReadFile(path, 0, {}, &stamp_).error,
+              transfer.error);
+    return transfer.error;
+  }
 
   const std::string path_ = testing::TempDir() + "/some_file";
-  std::string text_ = "old";
+  FileStamp stamp_;
 };
 
-TEST_F(ReadFile, GivesTheWholeText) {
-  EXPECT_EQ(DefaultKernel().ReadFile(path_, 8, &text_), Error());
-  EXPECT_EQ(text_, "one\ntwo\n");
+TEST_F(ReadFile, GivesWhatIsThere) {
+  EXPECT_EQ(Read(path_, 0, 100), "one\ntwo\n");
+  EXPECT_EQ(stamp_.size, 8u);
+  EXPECT_EQ(Read(path_, 0, 5), "one\nt");
+  EXPECT_EQ(Read(path_, 5, 100), "wo\n");
+  EXPECT_EQ(Read(path_, 8, 100), "");
+  EXPECT_EQ(Read(path_, 100, 100), "");
 }
 
-TEST_F(ReadFile, RefusesWhatIsTooLong) {
-  EXPECT_EQ(DefaultKernel().ReadFile(path_, 7, &text_), Error(EFBIG));
-  EXPECT_EQ(text_, "");
+TEST_F(ReadFile, GivesStampsThatAreEqualUntilTheFileIsWrittenAgain) {
+  FileStamp stamp;
+  ASSERT_EQ(DefaultKernel().ReadFile(path_, 0, {}, &stamp).error, Error());
+  EXPECT_TRUE(stamp.fresh) << "it was written just now";
+  Read(path_, 0, 8);
+  EXPECT_EQ(stamp_, stamp) << "reading changes nothing";
+  Write("one\ntwo\nthree\n");
+  Read(path_, 0, 8);
+  EXPECT_FALSE(stamp_ == stamp);
+  // Another file in its place.
+  stamp = stamp_;
+  std::ofstream(path_ + ".new") << "one\ntwo\nthree\n";
+  ASSERT_EQ(std::rename((path_ + ".new").c_str(), path_.c_str()), 0);
+  Read(path_, 0, 8);
+  EXPECT_FALSE(stamp_ == stamp);
+}
+
+TEST_F(ReadFile, CallsAFileFreshAsLongAsItsTimesProveNothing) {
+  // Nobody has written to the program that runs this for a while.
+  ASSERT_EQ(DefaultKernel().ReadFile("/etc/passwd", 0, {}, &stamp_).error,
+            Error());
+  EXPECT_FALSE(stamp_.fresh);
+  // What only the time of the text says may be made up, the other one not.
+  const timespec long_ago = {1'000'000'000, 0};
+  const timespec times[2] = {long_ago, long_ago};
+  ASSERT_EQ(utimensat(AT_FDCWD, path_.c_str(), times, 0), 0);
+  Read(path_, 0, 8);
+  EXPECT_EQ(stamp_.modified, 1'000'000'000'000'000'000);
+  EXPECT_TRUE(stamp_.fresh);
 }
 
 TEST_F(ReadFile, RefusesWhatIsNoFile) {
-  EXPECT_EQ(DefaultKernel().ReadFile(path_ + ".none", 8, &text_),
-            Error(ENOENT));
-  EXPECT_EQ(DefaultKernel().ReadFile(path_ + std::string("\0x", 2), 8, &text_),
-            Error(ENOENT));
-  EXPECT_EQ(DefaultKernel().ReadFile("/dev/zero", 8, &text_), Error(EINVAL));
-  EXPECT_EQ(DefaultKernel().ReadFile(testing::TempDir(), 8, &text_),
-            Error(EINVAL));
+  EXPECT_EQ(ErrorOf(path_ + ".none"), Error(ENOENT));
+  EXPECT_EQ(ErrorOf(path_ + std::string("\0x", 2)), Error(ENOENT));
+  EXPECT_EQ(ErrorOf("/dev/zero"), Error(EINVAL));
+  EXPECT_EQ(ErrorOf(testing::TempDir()), Error(EINVAL));
   // A pipe that nobody writes to keeps nobody waiting.
   std::string pipe = path_ + ".pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-  EXPECT_EQ(DefaultKernel().ReadFile(pipe, 8, &text_), Error(EINVAL));
+  EXPECT_EQ(ErrorOf(pipe), Error(EINVAL));
   EXPECT_EQ(unlink(pipe.c_str()), 0);
+}
+
+TEST_F(ReadFile, NeedsADescriptorForBytesOnly) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::array<char, 8> buffer;
+  Error look = DefaultKernel().ReadFile(path_, 0, {}, &stamp_).error;
+  Error read = DefaultKernel().ReadFile(path_, 0, buffer, &stamp_).error;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(look, Error());
+  EXPECT_EQ(read, Error(EMFILE));
 }
 
 TEST(BlockingModes, OthersMayUseConnectedSocketsAndBlock) {

@@ -443,7 +443,7 @@ TEST_P(ConnectTest, ServicesThatDoNotExist) {
         absl::StatusCode::kNotFound, {"ConnectUdp", "lost", service}));
   }
   EXPECT_EQ(none.callbacks_alive(), 0);
-  EXPECT_EQ(files_.reads, 1) << "read when a name is met, once";
+  EXPECT_EQ(files_.files.reads, 1) << "read when a name is met, once";
   auto handle =
       AcceptTcpConnections(collection(), "mine", ignore,
                            {.address = world().host_ip(Family::kIpv4)});

@@ -109,12 +109,6 @@ TEST_P(LookupTest, TheHostsFileIsLookedAtAgain) {
   EXPECT_EQ(Finish("host.example")->addresses, Addresses{"192.0.2.2:80"});
 }
 
-TEST_P(LookupTest, AHostsFileThatIsTooLongIsNone) {
-  files_.files["/etc/hosts"] = "192.0.2.1 host.example\n";
-  files_.too_long = true;
-  EXPECT_EQ(Finish("host.example")->error, Error(LookupError::kNoSuchName));
-}
-
 TEST_P(LookupTest, TheSystemsConfigurationIsReadThroughTheKernel) {
   ResolverOptions options = Options();
   options.servers.reset();

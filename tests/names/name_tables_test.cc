@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "aios/name_hash.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -15,19 +17,30 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
+// A table whose index is made `bytes_max` bytes at a time.
+HostsTable Hosts(std::string_view text, size_t bytes_max = 1'000'000) {
+  HostsTable table((std::string(text)));
+  while (!table.Build(bytes_max)) {
+  }
+  return table;
+}
+
+// The only interface is eth0.
+uint32_t IndexOf(std::string_view name) { return name == "eth0" ? 3 : 0; }
+
 std::vector<std::string> Ips(const HostsTable& table, std::string_view name,
                              Family family) {
+  HostsTable::Addresses found;
+  if (!table.Find(name, IndexOf, &found)) return {"none"};
   std::vector<std::string> ips;
-  const HostsTable::Addresses* found = table.Find(name);
-  if (found == nullptr) return {"none"};
-  for (const IpAddress& ip : (*found)[static_cast<size_t>(family)]) {
+  for (const IpAddress& ip : found[static_cast<size_t>(family)]) {
     ips.push_back(ip.ToString());
   }
   return ips;
 }
 
 TEST(HostsTableTest, HasTheNamesOfEachAddress) {
-  HostsTable table(
+  HostsTable table = Hosts(
       "# comment\n"
       "127.0.0.1\tlocalhost\n"
       "\n"
@@ -47,13 +60,13 @@ TEST(HostsTableTest, HasTheNamesOfEachAddress) {
 }
 
 TEST(HostsTableTest, PassesOverWhatIsMalformed) {
-  HostsTable table(
-      std::string_view("192.0.2 short\n"
-                       "name first\n"
-                       "192.0.2.1\n"
-                       "192.0.2.2 bad..name 1.2.3 -\xff a\0b good\n"
-                       "192.0.2.3 fine",
-                       75));
+  HostsTable table =
+      Hosts(std::string_view("192.0.2 short\n"
+                             "name first\n"
+                             "192.0.2.1\n"
+                             "192.0.2.2 bad..name 1.2.3 -\xff a\0b good\n"
+                             "192.0.2.3 fine",
+                             75));
   EXPECT_THAT(Ips(table, "short", Family::kIpv4), ElementsAre("none"));
   EXPECT_THAT(Ips(table, "first", Family::kIpv4), ElementsAre("none"));
   EXPECT_THAT(Ips(table, "1.2.3", Family::kIpv4), ElementsAre("none"));
@@ -65,7 +78,102 @@ TEST(HostsTableTest, OneNameHasABoundedNumberOfAddresses) {
   for (int i = 0; i != 200; ++i) {
     text += "192.0.2." + std::to_string(i) + " many\n";
   }
-  EXPECT_EQ(Ips(HostsTable(text), "many", Family::kIpv4).size(), 32u);
+  EXPECT_EQ(Ips(Hosts(text), "many", Family::kIpv4).size(), 32u);
+}
+
+TEST(HostsTableTest, ZonesAreIndexesOrNamesOfInterfaces) {
+  HostsTable table = Hosts(
+      "fe80::1%7 index\n"
+      "fe80::1%eth0 name\n"
+      "fe80::1 several\nfe80::1%7 several\nfe80::1%eth0 several\n"
+      "fe80::1%3 several\n"
+      "fe80::1%eth9 gone\n"
+      "192.0.2.1%eth0 wrong\nfe80::1% wrong\nfe80::1%a/b wrong\n");
+  EXPECT_THAT(Ips(table, "index", Family::kIpv6), ElementsAre("fe80::1%7"));
+  EXPECT_THAT(Ips(table, "name", Family::kIpv6), ElementsAre("fe80::1%3"));
+  EXPECT_THAT(Ips(table, "several", Family::kIpv6),
+              ElementsAre("fe80::1", "fe80::1%7", "fe80::1%3"));
+  // It is in the file, wherever the interface is.
+  EXPECT_THAT(Ips(table, "gone", Family::kIpv6), IsEmpty());
+  EXPECT_THAT(Ips(table, "wrong", Family::kIpv6), ElementsAre("none"));
+  // An interface may come later.
+  HostsTable::Addresses found;
+  ASSERT_TRUE(table.Find(
+      "gone", [](std::string_view) { return uint32_t{9}; }, &found));
+  ASSERT_EQ(found[1].size(), 1u);
+  EXPECT_EQ(found[1][0].ToString(), "fe80::1%9");
+}
+
+TEST(HostsTableTest, IsTheSameInWhateverSteps) {
+  constexpr std::string_view kText =
+      "# comment with 192.0.2.9 one\n"
+      "\t 192.0.2.1  One.Example one # two\n"
+      "192.0.2.2 one#two\n"
+      "192.0.2.3\n"
+      "192.0.2.4 one.example.\r\n"
+      "192.0.2.5 two\nbad two";
+  for (size_t step = 1; step <= kText.size(); ++step) {
+    SCOPED_TRACE(step);
+    HostsTable table = Hosts(kText, step);
+    EXPECT_THAT(Ips(table, "one.example", Family::kIpv4),
+                ElementsAre("192.0.2.1", "192.0.2.4"));
+    EXPECT_THAT(Ips(table, "one", Family::kIpv4),
+                ElementsAre("192.0.2.1", "192.0.2.2"));
+    EXPECT_THAT(Ips(table, "two", Family::kIpv4), ElementsAre("192.0.2.5"));
+    EXPECT_THAT(Ips(table, "192.0.2.3", Family::kIpv4), ElementsAre("none"));
+  }
+}
+
+TEST(HostsTableTest, AStepIsBoundedWhateverIsInTheFile) {
+  // One word, one name, blanks and a comment, as long as the file.
+  for (const std::string& text :
+       {"192.0.2.1" + std::string(100'000, 'x'),
+        "192.0.2.1 " + std::string(100'000, 'x'),
+        std::string(100'000, ' ') + "192.0.2.1 a", std::string(100'000, '#')}) {
+    HostsTable table(text);
+    int steps = 1;
+    while (!table.Build(1'000)) ++steps;
+    EXPECT_GE(steps, 100);
+    EXPECT_LE(steps, 203);
+  }
+}
+
+TEST(HostsTableTest, ManyNamesAndManyLinesOfOneName) {
+  std::string text;
+  for (int i = 0; i != 20'000; ++i) {
+    absl::StrAppend(&text, "10.0.", i / 256, ".", i % 256, " name", i, " NAME",
+                    i, ".example all\n");
+  }
+  HostsTable table = Hosts(text, 4'096);
+  for (int i = 0; i != 20'000; ++i) {
+    std::string ip = absl::StrCat("10.0.", i / 256, ".", i % 256);
+    ASSERT_THAT(Ips(table, absl::StrCat("name", i), Family::kIpv4),
+                ElementsAre(ip));
+    ASSERT_THAT(Ips(table, absl::StrCat("name", i, ".example"), Family::kIpv4),
+                ElementsAre(ip));
+  }
+  EXPECT_THAT(Ips(table, "name20000", Family::kIpv4), ElementsAre("none"));
+  EXPECT_EQ(Ips(table, "all", Family::kIpv4).size(), 32u);
+  EXPECT_EQ(Ips(table, "all", Family::kIpv4).back(), "10.0.0.31");
+}
+
+TEST(HostsTableTest, NamesThatAreChosenForOnePlaceAreFound) {
+  // 400 names, all in one place of the table for so many.
+  std::string text;
+  std::vector<std::string> names;
+  for (int i = 0; names.size() != 400; ++i) {
+    std::string name = absl::StrCat("n", i);
+    if (NameHash(name, 0) % 1024 != 0) continue;
+    absl::StrAppend(&text, "192.0.2.1 ", name, "\n");
+    names.push_back(name);
+  }
+  HostsTable table(text);
+  int passes = 1;
+  while (!table.Build(text.size())) ++passes;
+  EXPECT_EQ(passes, 3) << "it was begun again with another hash";
+  for (const std::string& name : names) {
+    ASSERT_THAT(Ips(table, name, Family::kIpv4), ElementsAre("192.0.2.1"));
+  }
 }
 
 TEST(ServicesTableTest, HasThePortsOfEachName) {
@@ -105,11 +213,7 @@ TEST(ServicesTableTest, PassesOverWhatIsMalformed) {
   EXPECT_EQ(table.Find("good", std::nullopt), 8);
 }
 
-ResolvConf Parse(std::string_view text) {
-  return ResolvConf(text, [](std::string_view name) {
-    return name == "eth0" ? uint32_t{3} : uint32_t{0};
-  });
-}
+ResolvConf Parse(std::string_view text) { return ResolvConf(text, IndexOf); }
 
 std::vector<std::string> Servers(const ResolvConf& conf) {
   std::vector<std::string> servers;

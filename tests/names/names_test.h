@@ -4,11 +4,11 @@
 #ifndef AIOS_TESTS_NAMES_NAMES_TEST_H_
 #define AIOS_TESTS_NAMES_NAMES_TEST_H_
 
-#include <cerrno>
-#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +21,7 @@
 #include "tests/conformance/conformance_test.h"
 #include "tests/names/dns_peer.h"
 #include "tests/support/kernel_decorator.h"
+#include "tests/support/text_files.h"
 
 namespace aios::test {
 
@@ -30,14 +31,9 @@ class FilesKernel final : public KernelDecorator {
  public:
   using KernelDecorator::KernelDecorator;
 
-  Error ReadFile(std::string_view path, size_t size_max,
-                 std::string* text) override {
-    ++reads;
-    auto found = files.find(path);
-    if (found == files.end()) return Error(ENOENT);
-    if (found->second.size() > size_max || too_long) return Error(EFBIG);
-    *text = found->second;
-    return Error();
+  Transfer ReadFile(std::string_view path, uint64_t offset,
+                    std::span<char> buffer, FileStamp* stamp) override {
+    return files.Read(path, offset, buffer, stamp);
   }
 
   Error Connect(Handle handle, const SocketAddress& address) override {
@@ -47,9 +43,14 @@ class FilesKernel final : public KernelDecorator {
     return KernelDecorator::Connect(handle, address);
   }
 
-  std::map<std::string, std::string, std::less<>> files;
-  bool too_long = false;
-  int reads = 0;
+  uint32_t InterfaceIndex(std::string_view name) override {
+    auto found = interfaces.find(name);
+    return found != interfaces.end() ? found->second
+                                     : KernelDecorator::InterfaceIndex(name);
+  }
+
+  TextFiles files;
+  std::map<std::string, uint32_t, std::less<>> interfaces;
   std::vector<std::pair<IpAddress, SocketAddress>> redirections;
 };
 

@@ -186,10 +186,11 @@ Error KernelDecorator::Shutdown(Handle handle, Direction direction) {
               [&] { return base_.Shutdown(handle, direction); });
 }
 
-Error KernelDecorator::ReadFile(std::string_view path, size_t size_max,
-                                std::string* text) {
-  return Pass(KernelCall::kReadFile, kNoHandle,
-              [&] { return base_.ReadFile(path, size_max, text); });
+Transfer KernelDecorator::ReadFile(std::string_view path, uint64_t offset,
+                                   std::span<char> buffer, FileStamp* stamp) {
+  return PassTransfer(KernelCall::kReadFile, kNoHandle, [&] {
+    return base_.ReadFile(path, offset, buffer, stamp);
+  });
 }
 
 uint32_t KernelDecorator::InterfaceIndex(std::string_view name) {

@@ -93,8 +93,8 @@ class KernelDecorator : public Kernel {
                             std::span<IncomingDatagram> datagrams) override;
   Error Shutdown(Handle handle, Direction direction) override;
   uint32_t InterfaceIndex(std::string_view name) override;
-  Error ReadFile(std::string_view path, size_t size_max,
-                 std::string* text) override;
+  Transfer ReadFile(std::string_view path, uint64_t offset,
+                    std::span<char> buffer, FileStamp* stamp) override;
   Error NewPoller(std::unique_ptr<Poller>* poller) override;
   Error SetInterest(Poller& poller, Handle handle, void* token, Readiness from,
                     Readiness to) override;
