@@ -127,14 +127,20 @@ const char* ReadZone(std::string_view zone,
                      uint32_t* scope) {
   // Digits are an index even if an interface has such a name: a text must not
   // change its meaning with the interfaces that are there.
-  if (AllDigits(zone)) {
-    const char* wrong =
-        ReadDecimal(zone, UINT32_MAX, "is above 4294967295", scope);
-    if (wrong == nullptr) return nullptr;
-    return zone[0] == '0' ? "its zone has a leading zero"
-                          : "its zone is above 4294967295";
+  uint64_t index = 0;
+  switch (ReadDecimal(zone, UINT32_MAX, &index)) {
+    case DecimalError::kNone:
+      *scope = static_cast<uint32_t>(index);
+      return nullptr;
+    case DecimalError::kEmpty:
+      return "its zone is empty";
+    case DecimalError::kLeadingZero:
+      return "its zone has a leading zero";
+    case DecimalError::kAboveLimit:
+      return "its zone is above 4294967295";
+    case DecimalError::kNotDecimal:
+      break;
   }
-  if (zone.empty()) return "its zone is empty";
   if (zone.size() > kInterfaceNameSizeMax) {
     return "its zone is longer than the name of an interface can be";
   }

@@ -11,6 +11,7 @@
 #include "aios/check.h"
 #include "aios/host_spec.h"
 #include "aios/name_hash.h"
+#include "aios/resolver_options.h"
 #include "aios/text.h"
 
 namespace aios {
@@ -18,8 +19,6 @@ namespace aios {
 namespace {
 
 constexpr uint16_t kDnsPort = 53;
-constexpr size_t kServersMax = 3;
-constexpr size_t kDomainsMax = 6;
 // What resolv.conf(5) says of too large values: they are cut.
 constexpr int kNdotsMax = 15;
 constexpr int kTimeoutSecondsMax = 30;
@@ -83,18 +82,30 @@ class LowerCaseName {
   size_t size_;
 };
 
-// The number after `prefix`, cut to `limit`.
+// As the files have them: leading zeros mean nothing there (they are read by
+// atoi, or to the base of 10).
+DecimalError ReadNumberOfFile(std::string_view text, uint64_t limit,
+                              uint64_t* value) {
+  while (text.size() > 1 && text.front() == '0') text.remove_prefix(1);
+  return ReadDecimal(text, limit, value);
+}
+
+// The number after `prefix`, cut to `limit`; none if something else is there.
 std::optional<int> OptionValue(std::string_view option, std::string_view prefix,
                                int limit) {
   if (!option.starts_with(prefix)) return std::nullopt;
   option.remove_prefix(prefix.size());
-  if (!AllDigits(option)) return std::nullopt;
-  uint32_t value = 0;
-  if (ReadDecimal(option, static_cast<uint32_t>(limit), "", &value) !=
-      nullptr) {
-    return limit;
+  auto value = static_cast<uint64_t>(limit);
+  switch (ReadNumberOfFile(option, value, &value)) {
+    case DecimalError::kNone:
+    case DecimalError::kAboveLimit:
+      return static_cast<int>(value);
+    case DecimalError::kEmpty:
+    case DecimalError::kNotDecimal:
+    case DecimalError::kLeadingZero:
+      break;
   }
-  return static_cast<int>(value);
+  return std::nullopt;
 }
 
 }  // namespace
@@ -244,11 +255,13 @@ ServicesTable::ServicesTable(std::string_view text) {
     std::string_view name = TakeWord(line);
     std::string_view port_text = TakeWord(line);
     size_t slash = port_text.find('/');
-    uint16_t port = 0;
+    uint64_t number = 0;
     if (slash == port_text.npos ||
-        ReadPort(port_text.substr(0, slash), &port) != nullptr) {
+        ReadNumberOfFile(port_text.substr(0, slash), 65535, &number) !=
+            DecimalError::kNone) {
       continue;
     }
+    const auto port = static_cast<uint16_t>(number);
     std::string_view protocol = port_text.substr(slash + 1);
     for (; !name.empty(); name = TakeWord(line)) {
       if (KindOf(Service(name)) != SpecKind::kName) continue;
@@ -277,14 +290,14 @@ ResolvConf::ResolvConf(std::string_view text,
     if (keyword == "nameserver") {
       absl::StatusOr<IpAddress> ip =
           IpAddress::Parse(TakeWord(line), interface_index);
-      if (ip.ok() && !ip->is_any() && servers.size() < kServersMax) {
+      if (ip.ok() && !ip->is_any() && servers.size() < kNameServersMax) {
         servers.emplace_back(*ip, kDnsPort);
       }
     } else if (keyword == "search" || keyword == "domain") {
       search_domains.clear();
       for (std::string_view domain = TakeWord(line); !domain.empty();
            domain = TakeWord(line)) {
-        if (search_domains.size() < kDomainsMax &&
+        if (search_domains.size() < kSearchDomainsMax &&
             KindOf(HostSpec(domain)) == SpecKind::kName) {
           search_domains.emplace_back(WithoutFinalDot(domain));
         }

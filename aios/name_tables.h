@@ -131,9 +131,11 @@ struct ResolvConf {
   ResolvConf(std::string_view text,
              IpAddress::InterfaceIndexFunction interface_index);
 
-  std::vector<SocketAddress> servers;       // `nameserver`, the first three
-  std::vector<std::string> search_domains;  // the last `search` or `domain`
-  // Of `options`.
+  // `nameserver`, and the last `search` or `domain`: at most `kNameServersMax`
+  // and `kSearchDomainsMax` of them.
+  std::vector<SocketAddress> servers;
+  std::vector<std::string> search_domains;
+  // Of `options`, within the bounds of resolv.conf(5): 15, 30 s and 5.
   std::optional<int> ndots;
   std::optional<absl::Duration> timeout;
   std::optional<int> tries;  // `attempts`

@@ -9,8 +9,6 @@ namespace aios {
 
 namespace {
 
-constexpr size_t kServersMax = 16;
-constexpr size_t kDomainsMax = 16;
 constexpr int kTriesMax = 10;
 constexpr int kNdotsMax = 15;
 
@@ -21,8 +19,8 @@ absl::Status CheckOptions(const ResolverOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("resolver: ", what...));
   };
   if (options.servers.has_value()) {
-    if (options.servers->size() > kServersMax) {
-      return wrong("more than ", kServersMax, " servers");
+    if (options.servers->size() > kNameServersMax) {
+      return wrong("more than ", kNameServersMax, " servers");
     }
     for (const SocketAddress& server : *options.servers) {
       if (server.port() == 0 || server.ip().is_any()) {
@@ -45,8 +43,8 @@ absl::Status CheckOptions(const ResolverOptions& options) {
     return wrong("ndots is ", *options.ndots, "; it must be 0 to ", kNdotsMax);
   }
   if (options.search_domains.has_value()) {
-    if (options.search_domains->size() > kDomainsMax) {
-      return wrong("more than ", kDomainsMax, " search domains");
+    if (options.search_domains->size() > kSearchDomainsMax) {
+      return wrong("more than ", kSearchDomainsMax, " search domains");
     }
     for (const std::string& domain : *options.search_domains) {
       if (KindOf(HostSpec(domain)) != SpecKind::kName) {

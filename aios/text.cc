@@ -37,27 +37,39 @@ std::string WithName(std::string_view what, std::string_view name) {
   return text;
 }
 
-const char* ReadDecimal(std::string_view text, uint32_t limit,
-                        const char* above_limit, uint32_t* value) {
-  if (text.empty()) return "is empty";
-  if (!AllDigits(text)) return "is not a decimal number";
-  // Other programs take it for octal.
-  if (text[0] == '0' && text.size() > 1) return "has a leading zero";
+DecimalError ReadDecimal(std::string_view text, uint64_t limit,
+                         uint64_t* value) {
+  if (text.empty()) return DecimalError::kEmpty;
+  if (!AllDigits(text)) return DecimalError::kNotDecimal;
+  if (text[0] == '0' && text.size() > 1) return DecimalError::kLeadingZero;
   uint64_t number = 0;
   for (const char c : text) {
-    number = number * 10 + static_cast<uint64_t>(c - '0');
-    if (number > limit) return above_limit;
+    const auto digit = static_cast<uint64_t>(c - '0');
+    if (digit > limit || number > (limit - digit) / 10) {
+      return DecimalError::kAboveLimit;
+    }
+    number = number * 10 + digit;
   }
-  *value = static_cast<uint32_t>(number);
-  return nullptr;
+  *value = number;
+  return DecimalError::kNone;
 }
 
 const char* ReadPort(std::string_view text, uint16_t* port) {
-  uint32_t value = 0;
-  const char* wrong = ReadDecimal(text, 65535, "is above 65535", &value);
-  if (wrong != nullptr) return wrong;
-  *port = static_cast<uint16_t>(value);
-  return nullptr;
+  uint64_t value = 0;
+  switch (ReadDecimal(text, 65535, &value)) {
+    case DecimalError::kNone:
+      *port = static_cast<uint16_t>(value);
+      return nullptr;
+    case DecimalError::kEmpty:
+      return "is empty";
+    case DecimalError::kLeadingZero:
+      return "has a leading zero";
+    case DecimalError::kAboveLimit:
+      return "is above 65535";
+    case DecimalError::kNotDecimal:
+      break;
+  }
+  return "is not a decimal number";
 }
 
 }  // namespace aios

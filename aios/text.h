@@ -23,13 +23,22 @@ std::string Quoted(std::string_view text);
 // What a message is about: `what`, and `name` in double quotes if it has one.
 std::string WithName(std::string_view what, std::string_view name);
 
-// Reads a decimal number: digits only, no sign, no leading zeros. Returns null,
-// or else what is wrong, in words that follow what it is about ("zone ").
-// `above_limit` is the answer for a number above `limit`.
-const char* ReadDecimal(std::string_view text, uint32_t limit,
-                        const char* above_limit, uint32_t* value);
+// What `ReadDecimal` found.
+enum class DecimalError : uint8_t {
+  kNone,
+  kEmpty,
+  kNotDecimal,   // anything but digits: a sign, a blank, trailing text
+  kLeadingZero,  // other programs take it for octal; of a number of any size
+  kAboveLimit,   // however large, and otherwise right
+};
 
-// The same for a port.
+// Reads a decimal number of at most `limit`: digits only, no sign, no leading
+// zeros. `value` is left alone when there is an error.
+DecimalError ReadDecimal(std::string_view text, uint64_t limit,
+                         uint64_t* value);
+
+// The same for a port. Returns null, or else what is wrong, in words that
+// follow what it is about ("the port ").
 const char* ReadPort(std::string_view text, uint16_t* port);
 
 }  // namespace aios

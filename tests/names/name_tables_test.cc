@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aios/name_hash.h"
+#include "aios/resolver_options.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -206,11 +207,18 @@ TEST(ServicesTableTest, PassesOverWhatIsMalformed) {
       "large 65536/tcp\n"
       "minus -1/tcp\n"
       "123 7/tcp\n"
-      "good 8/tcp");
-  for (std::string name : {"noport", "noslash", "large", "minus", "123"}) {
+      "empty /tcp\n"
+      "trailing 7x/tcp\n"
+      "good 8/tcp\n"
+      "zeros 00080/tcp\n"
+      "zero 0/tcp");
+  for (std::string name :
+       {"noport", "noslash", "large", "minus", "123", "empty", "trailing"}) {
     EXPECT_EQ(table.Find(name, std::nullopt), std::nullopt) << name;
   }
   EXPECT_EQ(table.Find("good", std::nullopt), 8);
+  EXPECT_EQ(table.Find("zeros", std::nullopt), 80);
+  EXPECT_EQ(table.Find("zero", std::nullopt), 0);
 }
 
 ResolvConf Parse(std::string_view text) { return ResolvConf(text, IndexOf); }
@@ -238,7 +246,7 @@ TEST(ResolvConfTest, HasServersDomainsAndOptions) {
       "search a.example b.example. bad..example\n"
       "options ndots:2 timeout:3 attempts:4 rotate edns0\n");
   EXPECT_THAT(Servers(conf), ElementsAre("192.0.2.1:53", "[fe80::1%3]:53",
-                                         "[2001:db8::1]:53"));
+                                         "[2001:db8::1]:53", "192.0.2.4:53"));
   EXPECT_THAT(conf.search_domains, ElementsAre("a.example", "b.example"));
   EXPECT_EQ(conf.ndots, 2);
   EXPECT_EQ(conf.timeout, absl::Seconds(3));
@@ -250,6 +258,38 @@ TEST(ResolvConfTest, TheLastOfSearchAndDomainCounts) {
               ElementsAre("c"));
 }
 
+TEST(ResolvConfTest, HasAsManyAsTheOptionsMayHave) {
+  std::string servers;
+  std::string domains = "search";
+  for (size_t i = 0; i != 100; ++i) {
+    absl::StrAppend(&servers, "nameserver 192.0.2.", i, "\n");
+    absl::StrAppend(&domains, " d", i, ".example");
+  }
+  ResolvConf conf = Parse(servers + domains);
+  ASSERT_EQ(conf.servers.size(), kNameServersMax);
+  EXPECT_EQ(conf.servers.back().ToString(), "192.0.2.15:53");
+  ASSERT_EQ(conf.search_domains.size(), kSearchDomainsMax);
+  EXPECT_EQ(conf.search_domains.back(), "d63.example");
+  ResolverOptions options;
+  options.servers = conf.servers;
+  options.search_domains = conf.search_domains;
+  EXPECT_TRUE(CheckOptions(options).ok());
+  options.search_domains->push_back("d64.example");
+  EXPECT_FALSE(CheckOptions(options).ok());
+}
+
+TEST(ResolvConfTest, LeadingZerosMeanNothing) {
+  ResolvConf conf = Parse("options ndots:01 timeout:010 attempts:0002\n");
+  EXPECT_EQ(conf.ndots, 1);
+  EXPECT_EQ(conf.timeout, absl::Seconds(10));
+  EXPECT_EQ(conf.tries, 2);
+  conf =
+      Parse("options ndots:00 timeout:0099 attempts:000000000000000000009\n");
+  EXPECT_EQ(conf.ndots, 0);
+  EXPECT_EQ(conf.timeout, absl::Seconds(30));
+  EXPECT_EQ(conf.tries, 5);
+}
+
 TEST(ResolvConfTest, CutsOrPassesOverOddOptions) {
   ResolvConf conf = Parse(
       "options ndots:99 timeout:0 attempts:0 ndots: ndots:x timeout:-1 "
@@ -257,6 +297,11 @@ TEST(ResolvConfTest, CutsOrPassesOverOddOptions) {
   EXPECT_EQ(conf.ndots, 15);
   EXPECT_EQ(conf.timeout, absl::Seconds(30));
   EXPECT_EQ(conf.tries, 1);
+  for (std::string odd : {"ndots:", "ndots:+2", "ndots:-2", "ndots:2x",
+                          "ndots:0x2", "ndots: 2", "ndots:2.5", "ndots2",
+                          "timeout:-1", "attempts:99999999999999999999x"}) {
+    EXPECT_EQ(Parse("options " + odd), ResolvConf()) << odd;
+  }
   EXPECT_EQ(Parse(""), ResolvConf());
   EXPECT_EQ(Parse("options"), ResolvConf());
   EXPECT_EQ(Parse("nameserver"), ResolvConf());

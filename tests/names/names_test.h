@@ -49,8 +49,12 @@ class FilesKernel final : public KernelDecorator {
                                      : KernelDecorator::InterfaceIndex(name);
   }
 
+  Nanoseconds Now() override { return KernelDecorator::Now() + later; }
+
   TextFiles files;
   std::map<std::string, uint32_t, std::less<>> interfaces;
+  // How much later it is than the clock says.
+  Nanoseconds later = 0;
   std::vector<std::pair<IpAddress, SocketAddress>> redirections;
 };
 
