@@ -623,6 +623,11 @@ void Simulation::Forget(SimPoller& poller) {
   if (poller.turn_event_ != kNoEvent) events_.Remove(poller.turn_event_);
 }
 
+void Simulation::CallInside(absl::FunctionRef<void()> function) {
+  Running running(this);
+  function();
+}
+
 void Simulation::After(absl::Duration delay,
                        absl::AnyInvocable<void()> function) {
   Schedule(DeadlineAfter(now_, ToNanoseconds(delay)), EventKind::kFunction,
@@ -770,6 +775,7 @@ Simulation::Simulation(SimulationOptions options)
     : options_(options), choices_(options_.seed), entity_(0), now_(kStart) {}
 
 Simulation::~Simulation() {
+  Running running(this);
   rules_.clear();
   for (const Event& event : events_.all()) {
     if (event.kind == EventKind::kFunction) {

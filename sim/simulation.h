@@ -145,6 +145,11 @@ class Simulation {
   // Until nothing is left to do: no packet in flight, no deadline set.
   RunResult RunUntilIdle(RunLimits limits = {});
 
+  // Calls `function` as code of the simulation although it does not run: the
+  // clocks show virtual time to it, and the randomness that it draws follows
+  // from the seed. The body of a SIMULATED_TEST is called so.
+  void CallInside(absl::FunctionRef<void()> function);
+
   // Calls `function` at a time from now on, as an event of the world.
   void After(absl::Duration delay, absl::AnyInvocable<void()> function);
 
@@ -194,6 +199,10 @@ class Simulation {
   }
   // For randomness that libraries draw from the system.
   uint64_t RandomBits() { return choices_.Draw(Site::kRandomBytes, entity_); }
+  // Threads that code of the simulation has started. Nothing that they do
+  // follows from the seed.
+  int threads_started() const { return threads_started_; }
+  void CountThread() { ++threads_started_; }
   Trace& trace() { return trace_; }
   uint64_t trace_hash() const { return trace_.hash(); }
 
@@ -319,6 +328,7 @@ class Simulation {
   uint64_t next_subject_ = 1;
   uint64_t events_done_ = 0;
   size_t packets_in_flight_ = 0;
+  int threads_started_ = 0;
   EventQueue events_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::map<std::array<uint8_t, 17>, Host*> owners_;

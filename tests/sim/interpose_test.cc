@@ -1,26 +1,34 @@
 // The clocks and the randomness that libraries read are the simulation's on the
 // thread where one runs, and the system's everywhere else.
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <functional>
+#include <future>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sim/simulation.h"
+#include "tests/programs/program.h"
+#include "tests/sim/looks_outside.h"
 
 namespace aios::test {
 namespace {
@@ -45,28 +53,19 @@ void Inside(sim::Simulation& simulation, std::function<void()> function) {
 
 // Everything random that a library could draw, as text.
 std::string Randomness() {
+  static const auto* const looks = new std::vector<Look>(LooksAtRandomness());
   std::string bytes;
-  std::array<char, 13> buffer;
-  EXPECT_EQ(getrandom(buffer.data(), buffer.size(), 0),
-            static_cast<ssize_t>(buffer.size()));
-  bytes.append(buffer.data(), buffer.size());
-  EXPECT_EQ(getentropy(buffer.data(), buffer.size()), 0);
-  bytes.append(buffer.data(), buffer.size());
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 36)
-  arc4random_buf(buffer.data(), buffer.size());
-  bytes.append(buffer.data(), buffer.size());
-  bytes += std::to_string(arc4random());
-#endif
-  bytes += std::to_string(rand());
-  bytes += std::to_string(random());
-  FILE* file = fopen("/dev/urandom", "r");
-  EXPECT_NE(file, nullptr);
-  if (file != nullptr) {
-    EXPECT_EQ(fread(buffer.data(), 1, buffer.size(), file), buffer.size());
-    bytes.append(buffer.data(), buffer.size());
-    fclose(file);
-  }
+  for (const Look& look : *looks) bytes += look.look();
   return bytes;
+}
+
+// What is open in this process.
+int DescriptorsOpen() {
+  int count = 0;
+  for (int descriptor = 0; descriptor != 1024; ++descriptor) {
+    if (fcntl(descriptor, F_GETFD) != -1) ++count;
+  }
+  return count;
 }
 
 TEST(Interpose, MonotonicClocksShowVirtualTime) {
@@ -101,10 +100,54 @@ TEST(Interpose, RealtimeClocksShowTheSimulationsDate) {
   });
 }
 
-TEST(Interpose, ProcessorTimeStaysTheSystems) {
+TEST(Interpose, ProcessorTimeIsVirtualTime) {
   sim::Simulation simulation;
-  Inside(simulation,
-         [&] { EXPECT_LT(Read(CLOCK_PROCESS_CPUTIME_ID), 900 * kSecond); });
+  Inside(simulation, [&] {
+    EXPECT_EQ(Read(CLOCK_PROCESS_CPUTIME_ID), simulation.now());
+    EXPECT_EQ(clock(), simulation.now() / 1'000);
+  });
+  EXPECT_LT(Read(CLOCK_PROCESS_CPUTIME_ID), 900 * kSecond);
+}
+
+TEST(Interpose, EveryClockHasTheSameResolution) {
+  sim::Simulation simulation;
+  Inside(simulation, [&] {
+    for (clockid_t clock :
+         {CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC,
+          CLOCK_MONOTONIC_COARSE, CLOCK_PROCESS_CPUTIME_ID}) {
+      timespec resolution = {};
+      EXPECT_EQ(clock_getres(clock, &resolution), 0);
+      EXPECT_EQ(resolution.tv_sec, 0);
+      EXPECT_EQ(resolution.tv_nsec, 1);
+      EXPECT_EQ(clock_getres(clock, nullptr), 0);
+    }
+  });
+}
+
+TEST(Interpose, AClockThatDoesNotExistIsRefusedAsEver) {
+  sim::Simulation simulation;
+  Inside(simulation, [&] {
+    timespec time;
+    EXPECT_EQ(clock_gettime(1000, &time), -1);
+    EXPECT_EQ(errno, EINVAL);
+    EXPECT_EQ(timespec_get(&time, 1000), 0);
+  });
+}
+
+TEST(Interpose, TheBodyIsInsideWithoutARun) {
+  const absl::Time start = absl::FromUnixSeconds(1'234'567'890);
+  sim::Simulation simulation({.start = start});
+  simulation.CallInside([&] {
+    EXPECT_EQ(sim::Simulation::Current(), &simulation);
+    EXPECT_EQ(std::chrono::steady_clock::now().time_since_epoch().count(),
+              simulation.now());
+    simulation.RunFor(absl::Hours(1));
+    EXPECT_EQ(std::chrono::steady_clock::now().time_since_epoch().count(),
+              simulation.now());
+    EXPECT_EQ(absl::FromChrono(std::chrono::system_clock::now()),
+              start + absl::Hours(1));
+  });
+  EXPECT_EQ(sim::Simulation::Current(), nullptr);
 }
 
 TEST(Interpose, OutsideOfARunTheClocksAreTheSystems) {
@@ -120,22 +163,148 @@ TEST(Interpose, OutsideOfARunTheClocksAreTheSystems) {
   EXPECT_GE(Read(CLOCK_MONOTONIC), first);
 }
 
-TEST(Interpose, RandomnessComesFromTheSeed) {
-  auto draw = [](uint64_t seed) {
-    sim::Simulation simulation({.seed = seed});
-    std::string bytes;
-    Inside(simulation, [&] { bytes = Randomness() + Randomness(); });
-    return bytes;
-  };
-  EXPECT_EQ(draw(1), draw(1));
-  EXPECT_NE(draw(1), draw(2));
-  // Not the same again and again within a run, either.
+class LooksTest : public testing::TestWithParam<Look> {};
+
+TEST_P(LooksTest, SeesTheSameInTwoRuns) {
+  EXPECT_EQ(SeenInASimulation(GetParam(), 7), SeenInASimulation(GetParam(), 7));
+}
+
+std::string TestName(const testing::TestParamInfo<Look>& info) {
+  std::string name;
+  for (char c : info.param.name) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c))) name += c;
+  }
+  return absl::StrCat(name, info.index);
+}
+
+INSTANTIATE_TEST_SUITE_P(Outside, LooksTest, testing::ValuesIn(LooksOutside()),
+                         TestName);
+
+class LooksAtRandomnessTest : public testing::TestWithParam<Look> {};
+
+TEST_P(LooksAtRandomnessTest, FollowsFromTheSeedAndNeverComesTwice) {
+  EXPECT_NE(SeenInASimulation(GetParam(), 7), SeenInASimulation(GetParam(), 8));
   sim::Simulation simulation;
   std::set<std::string> seen;
   Inside(simulation, [&] {
-    for (int i = 0; i != 50; ++i) seen.insert(Randomness());
+    for (int i = 0; i != 20; ++i) seen.insert(GetParam().look());
   });
-  EXPECT_EQ(seen.size(), 50u);
+  EXPECT_EQ(seen.size(), 20u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Outside, LooksAtRandomnessTest,
+                         testing::ValuesIn(LooksAtRandomness()), TestName);
+
+TEST(Interpose, AnotherProcessSeesTheSame) {
+  Program program("tests/sim/looks", {});
+  std::string expected;
+  for (const Look& look : LooksOutside()) {
+    absl::StrAppend(&expected, look.name, ": ", SeenInASimulation(look, 7),
+                    "\n");
+  }
+  EXPECT_EQ(program.Wait(), 0) << program.err();
+  EXPECT_EQ(program.out(), expected);
+}
+
+// A program that seeds the C library's generators finds them as it left them.
+TEST(Interpose, GeneratorsOutsideAreNotDisturbed) {
+  auto draw = [](bool between) {
+    srand(5);
+    srand48(5);
+    if (between) {
+      sim::Simulation simulation;
+      Inside(simulation, [] {
+        srand(static_cast<unsigned>(rand()));
+        srand48(lrand48() + 1);
+        std::array<unsigned short, 7> parameters = {1, 2, 3, 4, 5, 6, 7};
+        seed48(parameters.data());
+        lcong48(parameters.data());
+      });
+    }
+    return absl::StrCat(rand(), " ", random(), " ", lrand48(), " ", mrand48());
+  };
+  EXPECT_EQ(draw(true), draw(false));
+}
+
+// Generators whose state is the caller's give what they give outside.
+TEST(Interpose, GeneratorsOfTheCallersAreLeftAlone) {
+  auto draw = [] {
+    unsigned seed = 5;
+    std::array<unsigned short, 3> seeds = {1, 2, 3};
+    return absl::StrCat(rand_r(&seed), " ", nrand48(seeds.data()));
+  };
+  std::string inside;
+  sim::Simulation simulation;
+  Inside(simulation, [&] { inside = draw(); });
+  EXPECT_EQ(inside, draw());
+}
+
+TEST(Interpose, ARandomDeviceLeavesNoDescriptorBehind) {
+  sim::Simulation simulation;
+  Inside(simulation, [] { Randomness(); });
+  int before = DescriptorsOpen();
+  Inside(simulation, [] {
+    for (int i = 0; i != 5; ++i) Randomness();
+    FILE* file = fopen("/dev/urandom", "r");
+    ASSERT_NE(file, nullptr);
+    EXPECT_GE(fileno(file), 0);
+    EXPECT_EQ(fclose(file), 0);
+  });
+  EXPECT_EQ(DescriptorsOpen(), before);
+}
+
+TEST(Interpose, AFileOfARandomDeviceReadsTheSystemsAfterTheRun) {
+  auto draw = [] {
+    sim::Simulation simulation;
+    FILE* file = nullptr;
+    Inside(simulation, [&] { file = fopen("/dev/urandom", "r"); });
+    std::array<char, 16> bytes = {};
+    EXPECT_EQ(fread(bytes.data(), 1, bytes.size(), file), bytes.size());
+    fclose(file);
+    return std::string(bytes.data(), bytes.size());
+  };
+  EXPECT_NE(draw(), draw());
+}
+
+// As from any descriptor that is none.
+TEST(Interpose, ReadingFailsAsEver) {
+  sim::Simulation simulation;
+  Inside(simulation, [] {
+    char byte;
+    errno = 0;
+    EXPECT_EQ(read(-1, &byte, 1), -1);
+    EXPECT_EQ(errno, EBADF);
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    EXPECT_EQ(write(ends[1], "ab", 2), 2);
+    std::array<char, 8> buffer;
+    errno = 0;
+    EXPECT_EQ(read(ends[0], buffer.data(), buffer.size()), 2);
+    EXPECT_EQ(errno, 0);
+    close(ends[0]);
+    close(ends[1]);
+  });
+}
+
+TEST(Interpose, OtherSystemCallsByNumberAreMadeAsEver) {
+  sim::Simulation simulation;
+  Inside(simulation, [] {
+    EXPECT_EQ(syscall(SYS_getpid), getpid());
+    EXPECT_EQ(syscall(SYS_close, -1), -1);
+    EXPECT_EQ(errno, EBADF);
+  });
+  EXPECT_EQ(syscall(SYS_getpid), getpid());
+}
+
+TEST(Interpose, ThreadsThatAreStartedAreCounted) {
+  sim::Simulation simulation;
+  std::thread([] {}).join();
+  EXPECT_EQ(simulation.threads_started(), 0);
+  Inside(simulation, [] {
+    std::thread([] {}).join();
+    EXPECT_EQ(std::async(std::launch::async, [] { return 7; }).get(), 7);
+  });
+  EXPECT_EQ(simulation.threads_started(), 2);
 }
 
 TEST(Interpose, OutsideOfARunRandomnessIsTheSystems) {
@@ -165,7 +334,7 @@ TEST(Interpose, TwoSimulationsOnTwoThreadsDoNotMeet) {
     // Both are within a run at the same time.
     ++at_work;
     std::string seen;
-    for (int i = 0; i != 200; ++i) {
+    for (int i = 0; i != 50; ++i) {
       Inside(simulation, [&] {
         if (i == 0) {
           while (at_work != 2) std::this_thread::yield();
