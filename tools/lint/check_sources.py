@@ -21,6 +21,9 @@ import sys
 EXCEPTIONS = [
     # Defines the clocks and the randomness of the C library anew.
     ("portable", "sim/interpose.cc", ""),
+    # Starts the test program once more.
+    ("portable", "sim/another_process.cc", ""),
+    ("layers", "sim/another_process.cc", '"gtest/gtest.h"'),
     # Of the C library's drand48, one of those.
     ("deterministic", "sim/interpose.cc", "drand48"),
     ("deterministic", "sim/interpose.cc", "static_cast<double>(simulation->RandomBits() >> 16)"),
