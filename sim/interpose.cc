@@ -40,6 +40,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "aios/check.h"
 #include "sim/simulation.h"
 
 // A definition says what the C library's declaration does.
@@ -99,6 +100,9 @@ class Next {
     if (function == nullptr) {
       int before = errno;
       function = reinterpret_cast<Function*>(FindNext(name_));
+      AIOS_CHECK(function != nullptr,
+                 "the C library that this program is linked with has nothing "
+                 "to hand a call on to; was it linked with -static?");
       function_.store(function, std::memory_order_relaxed);
       errno = before;
     }
