@@ -258,18 +258,20 @@ ssize_t ReadRandom(int descriptor, const iovec* parts, int count) {
 // of a random device becomes one that reads by a function of ours. It keeps the
 // descriptor, which the C++ library reads from.
 FILE* RandomFile(int descriptor) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   auto* cookie = reinterpret_cast<void*>(static_cast<intptr_t>(descriptor));
-  auto of = [](void* cookie) {
+  static constexpr auto kDescriptor = [](void* cookie) {
     return static_cast<int>(reinterpret_cast<intptr_t>(cookie));
   };
-  static constexpr auto kOf = of;
   FILE* file = fopencookie(
       cookie, "r",
-      {.read = [](void* cookie, char* buffer,
-                  size_t size) { return read(kOf(cookie), buffer, size); },
+      {.read =
+           [](void* cookie, char* buffer, size_t size) {
+             return read(kDescriptor(cookie), buffer, size);
+           },
        .write = nullptr,
        .seek = nullptr,
-       .close = [](void* cookie) { return close(kOf(cookie)); }});
+       .close = [](void* cookie) { return close(kDescriptor(cookie)); }});
   if (file != nullptr) file->_fileno = descriptor;
   return file;
 }
@@ -568,45 +570,45 @@ long syscall(long number, ...) AIOS_NOEXCEPT {
   va_start(list, number);
   for (long& argument : a) argument = va_arg(list, long);
   va_end(list);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  auto pointer = [&](size_t i) { return reinterpret_cast<void*>(a[i]); };
   if (Simulation::Current() != nullptr) {
     switch (number) {
 #ifdef SYS_clock_gettime
       case SYS_clock_gettime:
         return clock_gettime(static_cast<clockid_t>(a[0]),
-                             reinterpret_cast<timespec*>(a[1]));
+                             static_cast<timespec*>(pointer(1)));
 #endif
 #ifdef SYS_clock_getres
       case SYS_clock_getres:
         return clock_getres(static_cast<clockid_t>(a[0]),
-                            reinterpret_cast<timespec*>(a[1]));
+                            static_cast<timespec*>(pointer(1)));
 #endif
 #ifdef SYS_gettimeofday
       case SYS_gettimeofday:
-        return gettimeofday(reinterpret_cast<timeval*>(a[0]),
-                            reinterpret_cast<void*>(a[1]));
+        return gettimeofday(static_cast<timeval*>(pointer(0)), pointer(1));
 #endif
 #ifdef SYS_time
       case SYS_time:
-        return static_cast<long>(time(reinterpret_cast<time_t*>(a[0])));
+        return static_cast<long>(time(static_cast<time_t*>(pointer(0))));
 #endif
 #ifdef SYS_times
       case SYS_times:
-        return times(reinterpret_cast<tms*>(a[0]));
+        return times(static_cast<tms*>(pointer(0)));
 #endif
 #ifdef SYS_getrusage
       case SYS_getrusage:
         return getrusage(static_cast<int>(a[0]),
-                         reinterpret_cast<rusage*>(a[1]));
+                         static_cast<rusage*>(pointer(1)));
 #endif
 #ifdef SYS_getrandom
       case SYS_getrandom:
-        return getrandom(reinterpret_cast<void*>(a[0]),
-                         static_cast<size_t>(a[1]),
+        return getrandom(pointer(0), static_cast<size_t>(a[1]),
                          static_cast<unsigned>(a[2]));
 #endif
 #ifdef SYS_read
       case SYS_read:
-        return read(static_cast<int>(a[0]), reinterpret_cast<void*>(a[1]),
+        return read(static_cast<int>(a[0]), pointer(1),
                     static_cast<size_t>(a[2]));
 #endif
       default:
