@@ -11,8 +11,8 @@ namespace {
 constexpr size_t kSizeMax = size_t{256} << 20;
 
 // What is done at once: a part is read or gone over, and four of them are done
-// in a turn, so that a small file is known at once. For a text of one part
-// these are reading it, going over it twice, and one to spare.
+// in a turn, so that a file of one part is known at once: it is read, its names
+// are counted, the index is cleared, and they are put there.
 constexpr size_t kPartSize = size_t{64} << 10;
 constexpr int kPartsPerTurn = 4;
 

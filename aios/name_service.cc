@@ -129,6 +129,12 @@ const Answer* NameService::Known(std::string_view name, Family family) {
   return cache_.Find(key.view(), loop_.Now());
 }
 
+const Answer* NameService::InHostsFile(const NameQuestion& question) {
+  return InHostsFile(
+      QuestionKey(question.name, question.family).relative_name(),
+      question.family);
+}
+
 const Answer* NameService::InHostsFile(std::string_view name, Family family) {
   return hosts_.Find(name, &found_) ? &AnswerFromTable(found_, family)
                                     : nullptr;
@@ -234,7 +240,7 @@ void NameService::StartQuestions() {
     question->asked = true;
     ++asked_;
     Error error = hosts_.known() ? Error() : hosts_.error();
-    if (!error.ok()) {
+    if (!error.ok() || InHostsFile(*question) != nullptr) {
       OnReply(this, question, {.error = error});
     } else if (HaveChannel(&error)) {
       channel_->Ask(question->name, question->family, question);
@@ -335,7 +341,10 @@ void NameService::RunReplies(void* self) {
 void NameService::Finish(NameQuestion& question, const CaresReply& reply) {
   Answer answer;
   Nanoseconds ttl = 0;
-  if (reply.error.ok()) {
+  if (const Answer* in_file = InHostsFile(question)) {
+    // It waited until the file was read, or the file has changed meanwhile.
+    answer = *in_file;
+  } else if (reply.error.ok()) {
     FillAnswer(reply.addresses, answer);
     ttl = std::clamp<Nanoseconds>(reply.ttl_seconds * kSecond,
                                   ToNanoseconds(options_.ttl_min),

@@ -98,7 +98,9 @@ class NameService {
   void StartQuestions();
   bool HaveChannel(Error* error);
   Error ReadConfiguration(CaresConfiguration* options);
+  // Null when the name is not in it.
   const Answer* InHostsFile(std::string_view name, Family family);
+  const Answer* InHostsFile(const NameQuestion& question);
   void Forget(NameQuestion& question);
   const Answer& AnswerFromTable(const HostsTable::Addresses& addresses,
                                 Family family);

@@ -32,6 +32,9 @@ constexpr int kLinesMax = 1024;
 // no name that was not chosen for it is that far from its place.
 constexpr size_t kProbesMax = 256;
 
+// How much quicker memory is cleared than text is gone over.
+constexpr size_t kClearFactor = 16;
+
 // One more than a name can have, with its final dot.
 constexpr size_t kWordSizeMax = 255;
 
@@ -117,15 +120,20 @@ std::string LowerCase(std::string_view text) {
 }
 
 bool HostsTable::Build(size_t bytes_max) {
-  if (phase_ == Phase::kWhole) return true;
-  if (!Scan(bytes_max)) return false;
-  if (phase_ == Phase::kInsert || words_ == 0) {
-    phase_ = Phase::kWhole;
-    return true;
+  switch (phase_) {
+    case Phase::kCount:
+      if (Scan(bytes_max)) BeginIndex();
+      break;
+    case Phase::kClear:
+      Clear(bytes_max);
+      break;
+    case Phase::kInsert:
+      if (Scan(bytes_max)) phase_ = Phase::kWhole;
+      break;
+    case Phase::kWhole:
+      break;
   }
-  phase_ = Phase::kInsert;
-  BeginIndex();
-  return false;
+  return phase_ == Phase::kWhole;
 }
 
 // Byte by byte, so that it can stop anywhere: a line may be as long as the
@@ -173,14 +181,23 @@ std::string_view HostsTable::WordAt(size_t begin) const {
 void HostsTable::BeginIndex() {
   at_ = 0;
   has_address_ = in_word_ = in_comment_ = false;
+  phase_ = words_ == 0 ? Phase::kWhole : Phase::kClear;
   slot_count_ = std::bit_ceil(2 * words_);
-  // The system gives such memory page by page, already zero, when it is used:
-  // clearing it here would take milliseconds at once.
-  slots_.reset(static_cast<Slot*>(std::calloc(slot_count_, sizeof(Slot))));
-  AIOS_CHECK(slots_ != nullptr, "no memory for the names of the hosts file");
-  // Not cleared, for the same reason.
+  cleared_ = 0;
+  // Neither is given values yet, which would take milliseconds at once.
+  slots_.reset(new Slot[slot_count_]);
   entries_.reset(new Entry[words_ + 1]);
   entry_count_ = 1;
+}
+
+// In order: the system gives new memory in large pieces when it is touched, and
+// the first names would touch nearly all of them.
+void HostsTable::Clear(size_t bytes_max) {
+  const size_t slots = std::min(slot_count_ - cleared_,
+                                kClearFactor * bytes_max / sizeof(Slot) + 1);
+  std::fill_n(&slots_[cleared_], slots, Slot{.entry = 0, .hash = 0});
+  cleared_ += slots;
+  if (cleared_ == slot_count_) phase_ = Phase::kInsert;
 }
 
 bool HostsTable::Insert(size_t name) {

@@ -8,7 +8,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -72,14 +71,11 @@ class HostsTable {
     uint32_t entry;
     uint32_t hash;
   };
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-
   // True at the end of the text.
   bool Scan(size_t bytes_max);
   std::string_view WordAt(size_t begin) const;
   void BeginIndex();
+  void Clear(size_t bytes_max);
   // False when the hash does not tell the names from each other.
   bool Insert(size_t name);
   // That of `lower`, or the one to put it in; null when there is none near.
@@ -87,15 +83,16 @@ class HostsTable {
 
   std::string text_;
   // A power of two of them, half of which are used at the most.
-  std::unique_ptr<Slot[], Free> slots_;
+  std::unique_ptr<Slot[]> slots_;
   size_t slot_count_ = 0;
+  size_t cleared_ = 0;
   uint32_t seed_ = 0;
   // The first one is none.
   std::unique_ptr<Entry[]> entries_;
   uint32_t entry_count_ = 1;
 
   // How far `Build` is.
-  enum class Phase : uint8_t { kCount, kInsert, kWhole };
+  enum class Phase : uint8_t { kCount, kClear, kInsert, kWhole };
   Phase phase_ = Phase::kCount;
   size_t words_ = 0;
   size_t at_ = 0;

@@ -135,7 +135,7 @@ TEST(HostsTableTest, AStepIsBoundedWhateverIsInTheFile) {
     int steps = 1;
     while (!table.Build(1'000)) ++steps;
     EXPECT_GE(steps, 100);
-    EXPECT_LE(steps, 203);
+    EXPECT_LE(steps, 205);
   }
 }
 
@@ -171,7 +171,7 @@ TEST(HostsTableTest, NamesThatAreChosenForOnePlaceAreFound) {
   HostsTable table(text);
   int passes = 1;
   while (!table.Build(text.size())) ++passes;
-  EXPECT_EQ(passes, 3) << "it was begun again with another hash";
+  EXPECT_EQ(passes, 5) << "it was begun again with another hash";
   for (const std::string& name : names) {
     ASSERT_THAT(Ips(table, name, Family::kIpv4), ElementsAre("192.0.2.1"));
   }
