@@ -72,7 +72,8 @@ struct AcceptTcpOptions {
   std::any user_info = {};
   // Told when accepting fails for lack of descriptors or memory, once for each
   // episode. Connections wait in the system meanwhile; accepting goes on by
-  // itself.
+  // itself. macOS may reset one when another thread takes the last descriptor
+  // at that moment (rule 12 in aios/kernel.h).
   absl::AnyInvocable<void(AcceptingHandle&, Error)> error_function = {};
 };
 

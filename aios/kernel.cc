@@ -14,6 +14,8 @@ Transfer Kernel::ReceiveDatagrams(Handle handle, bool want_sender,
       ++transfer.count;
       continue;
     }
+    // Errors come before datagrams on the kernels that use this loop, so one
+    // that comes after them is EAGAIN.
     if (transfer.count == 0) transfer.error = error;
     break;
   }

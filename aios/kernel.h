@@ -43,7 +43,10 @@
 // 12. `Accept` gives connections in the order of their arrival, EAGAIN when
 //     there is none. When it fails for lack of descriptors or memory, which it
 //     may do although there is none, the connection stays and the handle stays
-//     ready.
+//     ready. On macOS the system itself drops a connection for which there is
+//     no descriptor, so the kernel looks first whether there is one; what it
+//     cannot see is that another thread takes the last one in between, or that
+//     the whole system has none: then the connection is reset.
 // 13. An interrupted call (EINTR) is repeated by the kernel, or answers EAGAIN
 //     where it could block; callers never see it.
 // 14. `Close` never fails and ends every report of the handle, unless other
@@ -232,11 +235,18 @@ class Kernel {
   virtual Transfer SendDatagrams(
       Handle handle, std::span<const OutgoingDatagram> datagrams) = 0;
   // Receives what is there into the first of `datagrams`, which are not empty,
-  // and gives their number; an error only when that is none. One after the
-  // other unless a kernel has better.
+  // and gives their number; an error only when that is none. One that the
+  // network left on the handle and that comes after them is not lost: the next
+  // call gives it (rule 10), and the handle is ready until then. One after the
+  // other unless a kernel overrides it, as it must where such an error can come
+  // after a datagram that was there before it.
   virtual Transfer ReceiveDatagrams(Handle handle, bool want_sender,
                                     std::span<IncomingDatagram> datagrams);
 
+  // Each direction that is asked for is shut down, also when the other one is
+  // already, by a call before or by the peer's end of the stream. To do it
+  // again is OK. ENOTCONN when there is no peer or none any more, though some
+  // systems say OK then, and a datagram socket may be shut down all the same.
   virtual Error Shutdown(Handle handle, Direction direction) = 0;
 
   // The index of a network interface, 0 when there is none of this name.

@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -18,16 +19,8 @@
 #include <numeric>
 #include <optional>
 
-// What the headers tell. Each feature is used only when this says so.
-#if defined(AIOS_PLAIN_SOCKETS) && AIOS_PLAIN_SOCKETS
-#define AIOS_HAS_SOCKET_FLAGS 0
-#define AIOS_HAS_ACCEPT4 0
-#define AIOS_HAS_SENDMMSG 0
-#define AIOS_HAS_UDP_SEGMENT 0
-#define AIOS_DONTWAIT_WORKS 0
-#define AIOS_RECEIVE_TELLS_LENGTH 0
-#endif
-
+// What the headers tell. Each feature is used only when this says so; a build
+// may say it instead.
 #ifndef AIOS_HAS_SOCKET_FLAGS
 #if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
 #define AIOS_HAS_SOCKET_FLAGS 1
@@ -36,59 +29,48 @@
 #endif
 #endif
 
-// It takes the same flags, but not every system that has these has it; and as
-// no macro comes with it, the compiler is asked whether it is declared.
-#ifndef AIOS_HAS_ACCEPT4
-#define AIOS_HAS_ACCEPT4 AIOS_HAS_SOCKET_FLAGS
+// What no header tells, and the other systems do not do or do in another way,
+// though most of them declare all of it:
+//
+//  * MSG_DONTWAIT makes one call nonblocking, sends included. NetBSD and macOS
+//    let a send block all the same.
+//  * recvfrom with MSG_TRUNC gives the length of the datagram instead of what
+//    was stored, which saves building a msghdr to learn that it was cut.
+//  * sendmmsg and recvmmsg leave errors where they belong. NetBSD leaves every
+//    one on the socket, EAGAIN included, and FreeBSD's recvmmsg loses the one
+//    that ends a batch.
+//  * recv with MSG_PEEK takes the error that it gives.
+//  * An error that the network left comes before the datagrams that are there.
+#ifndef AIOS_SOCKETS_OF_LINUX
+#if defined(__linux__)
+#define AIOS_SOCKETS_OF_LINUX 1
+#else
+#define AIOS_SOCKETS_OF_LINUX 0
+#endif
 #endif
 
-// MSG_WAITFORONE came to every system together with sendmmsg and recvmmsg.
-#ifndef AIOS_HAS_SENDMMSG
-#if defined(MSG_WAITFORONE)
-#define AIOS_HAS_SENDMMSG 1
+// Whether accept without a free descriptor drops the connection.
+#ifndef AIOS_ACCEPT_DROPS
+#if defined(__APPLE__)
+#define AIOS_ACCEPT_DROPS 1
 #else
-#define AIOS_HAS_SENDMMSG 0
+#define AIOS_ACCEPT_DROPS 0
 #endif
 #endif
 
 // Whether one message may be cut into datagrams by the system. A system that
 // does not know the option yet, although its headers do, is found at run time.
-#ifndef AIOS_HAS_UDP_SEGMENT
-#if defined(UDP_SEGMENT) && AIOS_HAS_SENDMMSG
+#if defined(UDP_SEGMENT) && AIOS_SOCKETS_OF_LINUX
 #define AIOS_HAS_UDP_SEGMENT 1
 #else
 #define AIOS_HAS_UDP_SEGMENT 0
-#endif
-#endif
-
-// Whether MSG_DONTWAIT makes one call nonblocking, sends included. No header
-// tells, so only where it is known: NetBSD and macOS define it and let a send
-// block all the same.
-#ifndef AIOS_DONTWAIT_WORKS
-#if defined(__linux__)
-#define AIOS_DONTWAIT_WORKS 1
-#else
-#define AIOS_DONTWAIT_WORKS 0
-#endif
-#endif
-
-// Whether recvfrom with MSG_TRUNC gives the length of the datagram instead of
-// what was stored, which saves building a msghdr to learn that it was cut. No
-// header tells this either: elsewhere the same flag means nothing on the way
-// in.
-#ifndef AIOS_RECEIVE_TELLS_LENGTH
-#if defined(__linux__)
-#define AIOS_RECEIVE_TELLS_LENGTH 1
-#else
-#define AIOS_RECEIVE_TELLS_LENGTH 0
-#endif
 #endif
 
 namespace aios {
 
 namespace {
 
-#if AIOS_DONTWAIT_WORKS
+#if AIOS_SOCKETS_OF_LINUX
 constexpr int kReceiveFlags = MSG_DONTWAIT;
 #else
 constexpr int kReceiveFlags = 0;
@@ -194,14 +176,19 @@ Error SetNonblocking(Handle handle, bool nonblocking, bool* was = nullptr) {
   return ErrorOf(fcntl(handle, F_SETFL, wanted));
 }
 
-// No broken pipe may raise a signal, on systems that want this said of the
-// socket and not of each call. Best effort: macOS refuses it with EINVAL on a
-// connection that is gone already, which cannot be written to anyway.
-void PreventSignals([[maybe_unused]] Handle handle) {
-#if defined(SO_NOSIGPIPE)
-  int on = 1;
-  setsockopt(handle, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
-#endif
+// Whether a datagram is there, though perhaps not if it is an empty one.
+[[maybe_unused]] bool HasInput(Handle handle) {
+  int bytes = 0;
+  return ioctl(handle, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+// macOS has no address of a peer any more when both directions are shut down,
+// by whomever, be the connection still there or reset. It then says EINVAL, and
+// so do its calls that set options.
+[[maybe_unused]] bool IsShutForGood(Handle handle) {
+  NativeAddress native;
+  socklen_t length = sizeof(native);
+  return getpeername(handle, &native.generic, &length) < 0 && errno == EINVAL;
 }
 
 // What `socket` and `accept` could not be told by flags. Closes the handle if
@@ -226,10 +213,12 @@ void PreventSignals([[maybe_unused]] Handle handle) {
 // a name that is not declared no mistake.
 template <typename Int>
 Int AcceptOne(Int listener, bool* is_prepared) {
-#if AIOS_HAS_ACCEPT4
+#if AIOS_HAS_SOCKET_FLAGS
+  // It takes the same flags, but not every system that has these has it; and as
+  // no macro comes with it, the compiler is asked whether it is declared.
   if constexpr (requires { accept4(listener, nullptr, nullptr, 0); }) {
     constexpr int kFlags =
-        SOCK_CLOEXEC | (AIOS_DONTWAIT_WORKS ? 0 : SOCK_NONBLOCK);
+        SOCK_CLOEXEC | (AIOS_SOCKETS_OF_LINUX ? 0 : SOCK_NONBLOCK);
     *is_prepared = true;
     return accept4(listener, nullptr, nullptr, kFlags);
   }
@@ -309,7 +298,7 @@ ssize_t SendDatagram(Handle handle, const OutgoingDatagram& datagram) {
   });
 }
 
-#if AIOS_HAS_SENDMMSG
+#if AIOS_SOCKETS_OF_LINUX
 
 // Whether the system cuts messages of this socket into datagrams. Asked each
 // time there are some to cut: an older system, or a socket of a protocol other
@@ -553,7 +542,7 @@ Error PosixKernel::Adopt(Handle handle, SocketInfo* info) {
 
   bool was_nonblocking = false;
   bool needs_nonblocking =
-      !AIOS_DONTWAIT_WORKS ||
+      !AIOS_SOCKETS_OF_LINUX ||
       (found.type == SocketType::kStream && !found.connected);
   if (needs_nonblocking) {
     if (Error error = SetNonblocking(handle, true, &was_nonblocking);
@@ -567,13 +556,10 @@ Error PosixKernel::Adopt(Handle handle, SocketInfo* info) {
   }
   PreventSignals(handle);
   if (was_nonblocking) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    was_nonblocking_.insert(handle);
-    was_nonblocking_count_.store(was_nonblocking_.size(),
-                                 std::memory_order_relaxed);
+    was_nonblocking_.Insert(handle);
   } else {
     // Left over from a handle that was closed behind our back.
-    TakeWasNonblocking(handle);
+    was_nonblocking_.Take(handle);
   }
   *info = found;
   return Error();
@@ -582,33 +568,57 @@ Error PosixKernel::Adopt(Handle handle, SocketInfo* info) {
 void PosixKernel::Release(Handle handle) {
   // An error says that the handle is closed already, and there is nothing to
   // give back.
-  if (!TakeWasNonblocking(handle)) {
+  if (!was_nonblocking_.Take(handle)) {
     static_cast<void>(SetNonblocking(handle, false));
   }
+  if (MayRaiseSignal(handle)) raise_signals_.Take(handle);
 }
 
 void PosixKernel::Close(Handle handle) {
-  // Relaxed is enough: see `TakeWasNonblocking`.
-  if (was_nonblocking_count_.load(std::memory_order_relaxed) != 0)
-      [[unlikely]] {
-    TakeWasNonblocking(handle);
-  }
+  was_nonblocking_.Take(handle);
+  if (MayRaiseSignal(handle)) raise_signals_.Take(handle);
   // Never repeated after EINTR: Linux and the BSDs have closed the handle by
   // then, and it may already be another thread's.
   close(handle);
 }
 
-bool PosixKernel::TakeWasNonblocking(Handle handle) {
-  // Relaxed is enough: a handle belongs to one thread at a time, so the count
-  // that this thread sees includes its handle.
-  if (was_nonblocking_count_.load(std::memory_order_relaxed) == 0) {
-    return false;
-  }
+void PosixKernel::HandleSet::Insert(Handle handle) {
   std::lock_guard<std::mutex> lock(mutex_);
-  bool found = was_nonblocking_.erase(handle) != 0;
-  was_nonblocking_count_.store(was_nonblocking_.size(),
-                               std::memory_order_relaxed);
+  handles_.insert(handle);
+  size_.store(handles_.size(), std::memory_order_relaxed);
+}
+
+bool PosixKernel::HandleSet::TakeLocked(Handle handle) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  bool found = handles_.erase(handle) != 0;
+  size_.store(handles_.size(), std::memory_order_relaxed);
   return found;
+}
+
+bool PosixKernel::HandleSet::Contains(Handle handle) {
+  if (empty()) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  return handles_.contains(handle);
+}
+
+void PosixKernel::PreventSignals([[maybe_unused]] Handle handle) {
+#if defined(SO_NOSIGPIPE)
+  int on = 1;
+  if (setsockopt(handle, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on)) < 0 &&
+      IsShutForGood(handle)) {
+    raise_signals_.Insert(handle);
+  } else {
+    raise_signals_.Take(handle);
+  }
+#endif
+}
+
+bool PosixKernel::MayRaiseSignal([[maybe_unused]] Handle handle) {
+#if defined(SO_NOSIGPIPE)
+  return raise_signals_.Contains(handle);
+#else
+  return false;
+#endif
 }
 
 Error PosixKernel::SetOption(Handle handle, SocketOption option, bool on) {
@@ -658,6 +668,13 @@ Error PosixKernel::TakeError(Handle handle) {
 
 Error PosixKernel::Accept(Handle listener, Handle* connection) {
   for (;;) {
+#if AIOS_ACCEPT_DROPS
+    // Tried out, for to accept without one loses the connection. That of the
+    // trial is free again for accept, unless another thread takes it.
+    int free = Retry([listener] { return dup(listener); });
+    if (free < 0) return LastError();
+    close(free);
+#endif
     bool is_prepared = false;
     int fd = AcceptOne(listener, &is_prepared);
     if (fd < 0) [[unlikely]] {
@@ -685,7 +702,7 @@ Error PosixKernel::PeerAddress(Handle handle, SocketAddress* address) {
   NativeAddress native = {};
   socklen_t length = sizeof(native);
   if (getpeername(handle, &native.generic, &length) < 0) {
-    // macOS says so of a connection that the peer has reset.
+    // See `IsShutForGood`.
     return Error(errno == EINVAL ? ENOTCONN : errno);
   }
   *address = FromNative(native, length);
@@ -702,8 +719,15 @@ Transfer PosixKernel::Receive(Handle handle, std::span<char> buffer) {
 
 Transfer PosixKernel::Peek(Handle handle) {
   char byte;
-  return TransferOf(
+  Transfer transfer = TransferOf(
       Retry([&] { return recv(handle, &byte, 1, kReceiveFlags | MSG_PEEK); }));
+#if !AIOS_SOCKETS_OF_LINUX
+  // It is still there.
+  if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
+    static_cast<void>(TakeError(handle));
+  }
+#endif
+  return transfer;
 }
 
 namespace {
@@ -730,6 +754,9 @@ namespace {
 
 Transfer PosixKernel::Send(Handle handle,
                            std::span<const ConstBuffer> buffers) {
+  if (MayRaiseSignal(handle)) [[unlikely]] {
+    return {.error = Error(EPIPE)};
+  }
   if (buffers.size() != 1) [[unlikely]] {
     return SendGathered(handle, buffers);
   }
@@ -745,7 +772,7 @@ Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
                                    IncomingDatagram* datagram) {
   NativeAddress native;
   socklen_t length = want_sender ? sizeof(native) : 0;
-#if AIOS_RECEIVE_TELLS_LENGTH
+#if AIOS_SOCKETS_OF_LINUX
   sockaddr* sender = want_sender ? &native.generic : nullptr;
   socklen_t* sender_length = want_sender ? &length : nullptr;
   ssize_t result = Retry([handle, buffer, sender, sender_length] {
@@ -776,6 +803,9 @@ Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
 
 Transfer PosixKernel::SendDatagrams(
     Handle handle, std::span<const OutgoingDatagram> datagrams) {
+  if (MayRaiseSignal(handle)) [[unlikely]] {
+    return {.error = Error(EPIPE)};
+  }
   // One alone is the common case, and cheaper without the batch.
   if (datagrams.size() != 1) return SendMany(handle, datagrams);
   if (SendDatagram(handle, datagrams[0]) < 0) return {.error = LastError()};
@@ -784,7 +814,7 @@ Transfer PosixKernel::SendDatagrams(
 
 Transfer PosixKernel::ReceiveDatagrams(Handle handle, bool want_sender,
                                        std::span<IncomingDatagram> datagrams) {
-#if AIOS_HAS_SENDMMSG
+#if AIOS_SOCKETS_OF_LINUX
   std::array<mmsghdr, kBatchMax> messages;
   std::array<iovec, kBatchMax> vectors;
   std::array<NativeAddress, kBatchMax> senders;
@@ -816,7 +846,20 @@ Transfer PosixKernel::ReceiveDatagrams(Handle handle, bool want_sender,
   }
   return {.count = static_cast<size_t>(result)};
 #else
-  return Kernel::ReceiveDatagrams(handle, want_sender, datagrams);
+  Transfer transfer;
+  for (IncomingDatagram& datagram : datagrams) {
+    // An error that the network left comes when there is no datagram any more.
+    // There it stays for the next call, which is not told to wait for it.
+    if (transfer.count != 0 && !HasInput(handle)) break;
+    Error error =
+        ReceiveDatagram(handle, datagram.buffer, want_sender, &datagram);
+    if (!error.ok()) {
+      if (transfer.count == 0) transfer.error = error;
+      break;
+    }
+    ++transfer.count;
+  }
+  return transfer;
 #endif
 }
 
@@ -824,7 +867,18 @@ Error PosixKernel::Shutdown(Handle handle, Direction direction) {
   int how = direction == Direction::kInput    ? SHUT_RD
             : direction == Direction::kOutput ? SHUT_WR
                                               : SHUT_RDWR;
-  return ErrorOf(shutdown(handle, how));
+  if (shutdown(handle, how) == 0) return Error();
+  if (errno != ENOTCONN) return LastError();
+  // macOS says so, too, of a direction that is shut down already, by the peer's
+  // end of the stream as well as by a call, and does nothing about the other
+  // one then.
+  if (direction == Direction::kIo) {
+    shutdown(handle, SHUT_WR);
+    shutdown(handle, SHUT_RD);
+  }
+  SocketAddress peer;
+  if (PeerAddress(handle, &peer).ok() || IsShutForGood(handle)) return Error();
+  return Error(ENOTCONN);
 }
 
 uint32_t PosixKernel::InterfaceIndex(std::string_view name) {

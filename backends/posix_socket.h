@@ -2,11 +2,10 @@
 // between these systems is how they tell which sockets are ready, so each
 // kernel derives from `PosixKernel` and adds that; the rest is here.
 //
-// What a system lacks (accept4, SOCK_NONBLOCK, MSG_NOSIGNAL, sendmmsg, …) is
-// found by the macros of its headers and replaced by calls that every system
-// has. Where the headers cannot tell, AIOS_DONTWAIT_WORKS decides; see the
-// source. -DAIOS_PLAIN_SOCKETS=1 takes the replacements although the system
-// has better, which is how they are tested on Linux.
+// What a system lacks (accept4, SOCK_NONBLOCK, MSG_NOSIGNAL, …) is found by the
+// macros of its headers and replaced by calls that every system has. For what
+// no header tells there are a few macros in the source. The tests compile it
+// for other systems over a double of theirs (tests/kqueue_double).
 
 #ifndef AIOS_BACKENDS_POSIX_SOCKET_H_
 #define AIOS_BACKENDS_POSIX_SOCKET_H_
@@ -111,14 +110,35 @@ class PosixKernel : public Kernel {
                     std::span<char> buffer, FileStamp* stamp) final;
 
  private:
-  // True, and forgotten, when `Adopt` found the handle with O_NONBLOCK.
-  bool TakeWasNonblocking(Handle handle);
+  // Nearly always empty, and then passed without the lock. Relaxed is enough:
+  // a handle belongs to one thread at a time, so the size that this thread sees
+  // includes its handle.
+  class HandleSet {
+   public:
+    bool empty() const { return size_.load(std::memory_order_relaxed) == 0; }
+    void Insert(Handle handle);
+    bool Contains(Handle handle);
+    // Removes it; true when it was there.
+    bool Take(Handle handle) { return !empty() && TakeLocked(handle); }
 
-  // The handles that `Release` leaves with O_NONBLOCK. The count lets those who
-  // close a handle pass without the lock as long as there is none.
-  std::mutex mutex_;
-  std::unordered_set<Handle> was_nonblocking_;
-  std::atomic<size_t> was_nonblocking_count_ = 0;
+   private:
+    bool TakeLocked(Handle handle);
+
+    std::mutex mutex_;
+    std::unordered_set<Handle> handles_;
+    std::atomic<size_t> size_ = 0;
+  };
+
+  // No broken pipe may raise a signal, on systems that want this said of the
+  // socket and not of each call.
+  void PreventSignals(Handle handle);
+  // True where macOS refused that, because both directions are shut down. So a
+  // send says EPIPE, and need not be made.
+  bool MayRaiseSignal(Handle handle);
+
+  // The handles that `Adopt` found with O_NONBLOCK, and `Release` leaves so.
+  HandleSet was_nonblocking_;
+  HandleSet raise_signals_;
 };
 
 }  // namespace aios

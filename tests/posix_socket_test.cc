@@ -98,7 +98,7 @@ TEST(DefaultKernel, IsTheFirstOfThoseWithANameAndStays) {
   EXPECT_EQ(KernelByName("iocp"), nullptr);
 }
 
-#if defined(__linux__) && !AIOS_PLAIN_SOCKETS
+#if defined(__linux__)
 
 class ReadFile : public testing::Test {
  protected:

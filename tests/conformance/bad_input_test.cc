@@ -532,6 +532,7 @@ TEST_P(BadInputTest, RepliesOutsideOfTheCallback) {
 }
 
 TEST_P(BadInputTest, OperationsOnAConnectingState) {
+  AIOS_NEEDS_SILENT_ADDRESS(world());
   SocketAddress silent = world().SilentAddress(Family::kIpv4);
   Recorder connect(*this, "connect");
   absl::StatusOr<std::unique_ptr<AsyncIoState>> state =

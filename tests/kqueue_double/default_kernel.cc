@@ -16,7 +16,7 @@ Kernel& DefaultKernel() {
 }
 
 Kernel* KernelByName(std::string_view name) {
-  if (name == "kqueue") return &test::KqueueOverDouble_user();
+  if (name == "kqueue") return &test::KqueueOverDouble_neutral();
   return name == DefaultKernel().name() ? &DefaultKernel() : nullptr;
 }
 

@@ -38,7 +38,9 @@ void FromDouble(const DoubleEvent& from, struct kevent* to) {
 
 int kqueue() {
   return aios::test::MakeKqueue(
-      {.overwrites_udata = AIOS_KQUEUE_OVERWRITES_UDATA != 0});
+      {.overwrites_udata = AIOS_KQUEUE_OVERWRITES_UDATA != 0,
+       .errors_keep_flags = AIOS_KQUEUE_ERRORS_KEEP_FLAGS != 0,
+       .tick_nanoseconds = AIOS_KQUEUE_TICK_NANOSECONDS});
 }
 
 int kevent(int kq, const struct kevent* changes, int change_count,

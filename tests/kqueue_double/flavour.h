@@ -8,10 +8,10 @@
 namespace aios::test {
 
 // One for the process, of each. Their names say "kqueue".
-Kernel& KqueueOverDouble_user();
-Kernel& KqueueOverDouble_pipe();
-Kernel& KqueueOverDouble_integer();
-Kernel& KqueueOverDouble_overwriting();
+Kernel& KqueueOverDouble_neutral();
+Kernel& KqueueOverDouble_freebsd();
+Kernel& KqueueOverDouble_netbsd();
+Kernel& KqueueOverDouble_macos();
 
 }  // namespace aios::test
 

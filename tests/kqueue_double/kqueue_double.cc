@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include "tests/kqueue_double/socket_double.h"
 
 namespace aios::test {
 
@@ -241,6 +244,7 @@ void TakeNews(Kqueue& kqueue) {
 bool IsTrue(const Knote& knote, uint16_t* flags) {
   *flags = knote.clear ? kClear : 0;
   if (knote.filter == DoubleFilter::kUser) return knote.triggered;
+  if (ErrorLeftOn(knote.fd) != 0) return true;
   bool reads = knote.filter == DoubleFilter::kRead;
   pollfd state = {
       .fd = knote.fd,
@@ -325,9 +329,28 @@ int MakeKqueue(KqueueBehaviour behaviour) {
     close(fd);
     return Fail(code);
   }
+  [[maybe_unused]] static const int handlers_added =
+      pthread_atfork([] { Mutex().lock(); }, [] { Mutex().unlock(); },
+                     [] {
+                       Kqueues().clear();
+                       Mutex().unlock();
+                     });
   std::lock_guard<std::mutex> lock(Mutex());
   Kqueues()[fd] = std::move(kqueue);
   return fd;
+}
+
+void MayHaveBecomeReady(int fd) {
+  std::lock_guard<std::mutex> lock(Mutex());
+  auto ident = static_cast<uintptr_t>(fd);
+  for (auto& [kqueue_fd, kqueue] : Kqueues()) {
+    for (DoubleFilter filter : {DoubleFilter::kRead, DoubleFilter::kWrite}) {
+      auto knote = kqueue->knotes.find(Key(ident, filter));
+      if (knote == kqueue->knotes.end()) continue;
+      Queue(*kqueue, knote->second);
+      Nudge(*kqueue);
+    }
+  }
 }
 
 int CallKevent(int kqueue_fd, std::span<const DoubleEvent> changes,
@@ -340,6 +363,10 @@ int CallKevent(int kqueue_fd, std::span<const DoubleEvent> changes,
   std::unique_lock<std::mutex> lock(Mutex());
   Kqueue* kqueue = Find(kqueue_fd);
   if (kqueue == nullptr) return Fail(EBADF);
+  if (timeout != nullptr && (timeout->tv_sec != 0 || timeout->tv_nsec != 0)) {
+    int64_t tick = kqueue->behaviour.tick_nanoseconds;
+    end = (end + tick - 1) / tick * tick;
+  }
   size_t errors = 0;
   for (const DoubleEvent& change : changes) {
     int code = Apply(*kqueue, change);
@@ -351,7 +378,7 @@ int CallKevent(int kqueue_fd, std::span<const DoubleEvent> changes,
     DoubleEvent& event = events[errors++];
     event = change;
     event.flags = kError;
-    if (kqueue->behaviour.overwrites_udata) event.flags |= change.flags;
+    if (kqueue->behaviour.errors_keep_flags) event.flags |= change.flags;
     event.data = code;
   }
   if (errors != 0) return static_cast<int>(errors);
@@ -396,6 +423,7 @@ extern "C" int close(int fd) {
         if (knote != kqueue->knotes.end()) Remove(*kqueue, knote->second);
       }
     }
+    aios::test::ForgetSocket(fd);
     if (auto closed = Kqueues().find(fd); closed != Kqueues().end()) {
       wake_fd = closed->second->wake_fd;
       Kqueues().erase(closed);

@@ -17,7 +17,7 @@
 //  * A timeout that is negative, not normal, or longer than 100,000,000 s is
 //    refused (EINVAL).
 //  * A signal ends a wait after the changes were made.
-//  * The kqueue itself is not close-on-exec.
+//  * The kqueue itself is not close-on-exec, and a forked child has none.
 //
 // Not there: `data` and `fflags` of events, which are hints and always 0, and
 // other filters and flags.
@@ -34,9 +34,12 @@ namespace aios::test {
 
 // What differs between the systems without a trace in their headers.
 struct KqueueBehaviour {
-  // Every change stores its `udata`, not only those with EV_ADD; with an error
-  // the flags of the change come back, too. Both as on macOS.
+  // Every change stores its `udata`, not only those with EV_ADD.
   bool overwrites_udata = false;
+  // With an error the flags of the change come back, too.
+  bool errors_keep_flags = false;
+  // Sleeps end at one of the system's ticks, not before the timeout.
+  int64_t tick_nanoseconds = 1;
 };
 
 enum class DoubleFilter : int16_t { kRead = -1, kWrite = -2, kUser = -11 };
@@ -56,6 +59,9 @@ struct DoubleEvent {
 int MakeKqueue(KqueueBehaviour behaviour);
 int CallKevent(int kqueue_fd, std::span<const DoubleEvent> changes,
                std::span<DoubleEvent> events, const timespec* timeout);
+
+// For the double of sockets: the filters of the descriptor are to be looked at.
+void MayHaveBecomeReady(int fd);
 
 }  // namespace aios::test
 

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/event.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -199,7 +200,7 @@ TEST_F(KqueueDoubleTest, ChangesThatFailAreEventsAndComeAlone) {
   EXPECT_EQ(events[0].ident, static_cast<uintptr_t>(closed));
   EXPECT_EQ(events[0].udata, Token(2));
   EXPECT_EQ(events[0].flags & EV_ADD,
-            AIOS_KQUEUE_OVERWRITES_UDATA ? EV_ADD : 0);
+            AIOS_KQUEUE_ERRORS_KEEP_FLAGS ? EV_ADD : 0);
   EXPECT_EQ(events[1].data, ENOENT);
   EXPECT_EQ(events[1].udata, Token(3));
   // The others were made.
@@ -302,6 +303,31 @@ TEST_F(KqueueDoubleTest, ATimeoutPasses) {
   EXPECT_GE(
       (end.tv_sec - begin.tv_sec) * 1'000'000'000 + end.tv_nsec - begin.tv_nsec,
       kShort.tv_nsec);
+}
+
+TEST_F(KqueueDoubleTest, ASleepEndsAtATick) {
+  constexpr int64_t kTick = AIOS_KQUEUE_TICK_NANOSECONDS;
+  constexpr timespec kShort = {.tv_sec = 0, .tv_nsec = 1'000'000};
+  auto now = [] {
+    timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  int64_t begin = now();
+  EXPECT_TRUE(Wait(&kShort).empty());
+  EXPECT_GE(now() / kTick * kTick, begin + kShort.tv_nsec);
+}
+
+TEST_F(KqueueDoubleTest, AForkedChildHasNone) {
+  pid_t child = fork();
+  if (child == 0) {
+    int result = kevent(kq(), nullptr, 0, nullptr, 0, nullptr);
+    _exit(result == -1 && errno == EBADF ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(Poll().empty()) << "the parent keeps its own";
 }
 
 TEST_F(KqueueDoubleTest, WithoutRoomItDoesNotWait) {

@@ -28,6 +28,8 @@ constexpr int kSendFlags = MSG_NOSIGNAL;
 constexpr int kSendFlags = 0;
 #endif
 
+constexpr int kDatagramMax = 65536;
+
 union NativeAddress {
   sockaddr generic;
   sockaddr_in ipv4;
@@ -199,6 +201,14 @@ class BlockingUdpPeer final : public UdpPeer {
   explicit BlockingUdpPeer(OwnedDescriptor socket)
       : socket_(std::move(socket)), address_(LocalAddressOf(socket_.get())) {
     Prepare(socket_.get());
+    // Some systems send no datagram that is longer than this, and have small
+    // ones.
+    int bytes = 0;
+    socklen_t length = sizeof(bytes);
+    getsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, &length);
+    if (bytes < kDatagramMax) {
+      SetIntOption(socket_.get(), SOL_SOCKET, SO_SNDBUF, kDatagramMax);
+    }
   }
 
   SocketAddress address() const override { return address_; }

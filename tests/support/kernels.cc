@@ -25,6 +25,15 @@ KernelParam Real(std::string name, Kernel& kernel) {
           }};
 }
 
+#if defined(__linux__)
+KernelParam Double(std::string name, Kernel& kernel,
+                   const Personality& personality) {
+  return {.name = std::move(name), .make_world = [&kernel, personality] {
+            return std::make_unique<RealWorld>(kernel, personality);
+          }};
+}
+#endif
+
 // Streams arrive cut and joined anywhere; calls move less than they could.
 constexpr sim::FaultRates kRandomSegments = {
     .short_read = 300'000,
@@ -53,10 +62,17 @@ std::vector<KernelParam> AllKernels() {
     kernels.push_back(Real(std::string(name), *KernelByName(name)));
   }
 #if defined(__linux__)
-  kernels.push_back(Real("kqueue", KqueueOverDouble_user()));
-  kernels.push_back(Real("kqueue_pipe", KqueueOverDouble_pipe()));
-  kernels.push_back(Real("kqueue_integer", KqueueOverDouble_integer()));
-  kernels.push_back(Real("kqueue_overwriting", KqueueOverDouble_overwriting()));
+  kernels.push_back(Double("kqueue", KqueueOverDouble_neutral(), {}));
+  // What is left to Linux, such as its silence, is as there.
+  kernels.push_back(
+      Double("kqueue_freebsd", KqueueOverDouble_freebsd(),
+             {.unread_input_resets = false, .datagram_max = 9216}));
+  kernels.push_back(Double("kqueue_netbsd", KqueueOverDouble_netbsd(),
+                           {.unread_input_resets = false,
+                            .shutdown_needs_a_peer = false,
+                            .datagram_max = 9216}));
+  kernels.push_back(
+      Double("kqueue_macos", KqueueOverDouble_macos(), {.datagram_max = 9216}));
 #endif
   kernels.push_back(Simulated("sim", /*same_host=*/false, {}));
   kernels.push_back(Simulated("sim_loopback", /*same_host=*/true, {}));

@@ -92,6 +92,24 @@ class RealInterruptions final : public Interruptions {
 
 }  // namespace
 
+Personality RealWorld::PersonalityOfThisSystem() {
+  Personality personality;
+#if !defined(__linux__)
+  personality.datagram_max = 9216;
+#endif
+#if defined(__FreeBSD__) || defined(__NetBSD__)
+  personality.unread_input_resets = false;
+#endif
+#if defined(__NetBSD__)
+  personality.shutdown_needs_a_peer = false;
+#endif
+#if defined(__FreeBSD__)
+  // It answers, and then resets.
+  personality.has_silent_addresses = false;
+#endif
+  return personality;
+}
+
 bool RealWorld::HasFamily(Family family) {
   OwnedDescriptor socket(
       ::socket(family == Family::kIpv4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0));
@@ -246,14 +264,21 @@ bool RealWorld::IsInherited(Handle handle) {
 }
 
 SocketAddress RealWorld::RefusingAddress(SocketType type, Family family) {
-  // The port stays taken, so that nobody else comes to listen there. For
-  // streams it is enough that nobody listens; a datagram socket takes nothing
-  // once it is connected, here to itself.
+  // The port stays taken, so that nobody else comes to listen there. A datagram
+  // socket takes nothing once it is connected, here to itself. The port of a
+  // stream is that of a connection: one that is bound and nothing else says
+  // nothing to strangers on some systems. Bound all the same, so that it is not
+  // chosen for the attempt itself, which then would connect to itself.
   OwnedDescriptor socket = MakeBoundSocket(type, family);
   SocketAddress address = LocalAddressOf(socket.get());
-  if (type == SocketType::kDatagram) {
-    EXPECT_TRUE(ConnectWithin(socket.get(), address, kGuard).ok());
+  SocketAddress target = address;
+  if (type == SocketType::kStream) {
+    OwnedDescriptor listener = MakeBoundSocket(type, family);
+    EXPECT_EQ(listen(listener.get(), 1), 0) << LastError().Name();
+    target = LocalAddressOf(listener.get());
+    held_.push_back(std::move(listener));
   }
+  EXPECT_TRUE(ConnectWithin(socket.get(), target, kGuard).ok());
   held_.push_back(std::move(socket));
   return address;
 }

@@ -21,9 +21,13 @@ namespace aios::test {
 class RealWorld final : public TestWorld {
  public:
   // `kernel` must outlive the world.
-  explicit RealWorld(Kernel& kernel) : kernel_(kernel) {}
+  explicit RealWorld(Kernel& kernel)
+      : RealWorld(kernel, PersonalityOfThisSystem()) {}
+  RealWorld(Kernel& kernel, const Personality& personality)
+      : kernel_(kernel), personality_(personality) {}
 
   Kernel& kernel() override { return kernel_; }
+  const Personality& personality() const override { return personality_; }
   bool simulated() const override { return false; }
   bool HasFamily(Family family) override;
   IpAddress host_ip(Family family) override;
@@ -53,7 +57,10 @@ class RealWorld final : public TestWorld {
   std::unique_ptr<Interruptions> InterruptCalls() override;
 
  private:
+  static Personality PersonalityOfThisSystem();
+
   Kernel& kernel_;
+  const Personality personality_;
   // What keeps the addresses given out as they were promised.
   std::vector<OwnedDescriptor> held_;
 };

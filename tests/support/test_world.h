@@ -65,7 +65,8 @@ class TcpPeer {
   virtual bool AwaitReadable() = 0;
 
   virtual Error Shutdown(Direction direction) = 0;
-  // Closes in the ordinary way: FIN, or RST when there is unread input.
+  // Closes in the ordinary way: FIN, or, on some systems, RST when there is
+  // unread input.
   virtual void Close() = 0;
   // Closes with RST.
   virtual void Reset() = 0;
@@ -155,9 +156,29 @@ enum class Foreign {
   kOtherFamily,  // a stream socket, but not of IPv4 or IPv6: EPROTONOSUPPORT
 };
 
+// How a system differs from Linux where the contract of kernels leaves it open.
+// What a test expects may depend on this, and on the name of no system.
+struct Personality {
+  // A peer is told by RST that its bytes were not read before the close, and
+  // otherwise by the end of the stream.
+  bool unread_input_resets = true;
+  // To shut down a stream that has no peer is ENOTCONN, and otherwise OK.
+  bool shutdown_needs_a_peer = true;
+  // The longest datagram that a socket sends as it was made.
+  size_t datagram_max = 65'507;
+  // Attempts to connect stay in progress when the listener's queue is full, and
+  // otherwise have an end.
+  bool has_silent_addresses = true;
+};
+
 class TestWorld {
  public:
   virtual ~TestWorld();
+
+  virtual const Personality& personality() const {
+    static constexpr Personality kOfLinux;
+    return kOfLinux;
+  }
 
   // The kernel of the code under test. Wrap it in a decorator at will; peers
   // never pass through it.
@@ -214,7 +235,7 @@ class TestWorld {
   // by port unreachable, as long as the world lives.
   virtual SocketAddress RefusingAddress(SocketType type, Family family) = 0;
   // An address at which a TCP connect stays in progress for long. Needs
-  // nothing outside the machine.
+  // nothing outside the machine. Tests begin with AIOS_NEEDS_SILENT_ADDRESS.
   virtual SocketAddress SilentAddress(Family family) = 0;
 
   // From now on no more than `spare` handles can be made.
@@ -233,6 +254,15 @@ class TestWorld {
   // Where `Until` waits; made when first needed.
   std::unique_ptr<Poller> idle_poller_;
 };
+
+// Skips the test where no address is silent.
+#define AIOS_NEEDS_SILENT_ADDRESS(world)                      \
+  do {                                                        \
+    if (!(world).personality().has_silent_addresses) {        \
+      GTEST_SKIP() << "this system answers every attempt to " \
+                      "connect on the machine";               \
+    }                                                         \
+  } while (false)
 
 // Skips the test where the world lacks a family.
 #define AIOS_NEEDS_FAMILY(world, family)                       \

@@ -17,9 +17,10 @@ import time
 # What Bazel gives the compiler, as far as clang-tidy can tell the difference.
 FLAGS = ["-std=c++20", "-I.", "-Wall", "-Wextra"]
 # And the kqueue kernel, where there is no kqueue: the headers of its double in the tests.
-FLAGS += ["-isystemtests/kqueue_double", "-DAIOS_KQUEUE_FLAVOUR=user",
+FLAGS += ["-isystemtests/kqueue_double", "-DAIOS_KQUEUE_FLAVOUR=neutral",
           "-DAIOS_KQUEUE_HAS_USER_FILTER=1", "-DAIOS_KQUEUE_HAS_INTEGER_UDATA=0",
-          "-DAIOS_KQUEUE_OVERWRITES_UDATA=0"]
+          "-DAIOS_KQUEUE_OVERWRITES_UDATA=0", "-DAIOS_KQUEUE_ERRORS_KEEP_FLAGS=0",
+          "-DAIOS_KQUEUE_TICK_NANOSECONDS=1"]
 # How many commits back a file counts as changed.
 RECENT = 10
 
