@@ -294,8 +294,12 @@ class AsyncIoState final : private Watcher {
                                          WriteOptions options);
 
   // Sends `data[start, end)` as one message on a connected socket. Datagrams
-  // may be empty. On TCP the same as `WriteBuffer`. Lisp:
-  // `async-io-state-send-message`.
+  // may be empty. An error is of this datagram, or news of an earlier one;
+  // those behind it go all the same, and nothing is sent twice. So ENOBUFS
+  // (macOS and the BSDs: a queue of the system is full, and nothing tells when
+  // it is not) says that the datagram is lost, and EMSGSIZE that it is longer
+  // than the system takes: there 9,216 bytes unless SO_SNDBUF is raised. On TCP
+  // the same as `WriteBuffer`. Lisp: `async-io-state-send-message`.
   [[nodiscard]] absl::Status SendMessage(std::string_view data,
                                          IoCallback callback);
   [[nodiscard]] absl::Status SendMessage(std::string_view data,
@@ -388,8 +392,8 @@ class AsyncIoState final : private Watcher {
   // tried once more before, so that what the system has room for is sent, and
   // what it has none for fails with EPIPE. From then on input ends with `kEof`:
   // on TCP after the bytes that have arrived, on UDP at once. Errors: what the
-  // kernel says; of a UDP socket without a peer, ENOTCONN, and it is shut down
-  // all the same. Lisp: `async-io-state-shutdown`.
+  // kernel says; of a UDP socket without a peer, ENOTCONN on most systems, and
+  // it is shut down all the same. Lisp: `async-io-state-shutdown`.
   absl::StatusOr<bool> Shutdown(Direction direction,
                                 ShutdownOptions options = {});
 

@@ -21,7 +21,11 @@ namespace aios::test {
 namespace {
 
 class CollectionTest : public ConformanceTest {};
-class CollectionDeathTest : public ConformanceTest {};
+class CollectionDeathTest : public ConformanceTest {
+ protected:
+  // A child made by fork has none of the kqueues of its parent.
+  CollectionDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
 
 INSTANTIATE_TEST_SUITE_P(All, CollectionTest, testing::ValuesIn(AllKernels()),
                          NameOf);

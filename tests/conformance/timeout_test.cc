@@ -16,6 +16,9 @@ namespace {
 
 class TimeoutTest : public ConformanceTest {
  protected:
+  // To make it takes long, and must not be done in what a test measures.
+  TimeoutTest() { EndlessData(); }
+
   // Returns a time not later than that of the turn in which `recorder` was
   // first called: what is started inside that turn counts from there, as the
   // loop's time stands still in a turn.
