@@ -39,11 +39,17 @@ constexpr size_t kDataSize = size_t{2} << 20;
 // What is written: a byte that is lost, repeated or out of order shows.
 std::string_view Data() {
   static const auto* const kData = [] {
+    // Repeated at a length that no buffer has.
+    std::string block;
+    for (uint64_t i = 0; block.size() < 65521; ++i) {
+      uint64_t word = sim::Mix(1, i);
+      block.append(reinterpret_cast<const char*>(&word), sizeof(word));
+    }
+    block.resize(65521);
     auto* data = new std::string;
     data->reserve(kDataSize);
-    for (uint64_t i = 0; data->size() != kDataSize; ++i) {
-      uint64_t word = sim::Mix(1, i);
-      data->append(reinterpret_cast<const char*>(&word), sizeof(word));
+    while (data->size() != kDataSize) {
+      data->append(block, 0, kDataSize - data->size());
     }
     return data;
   }();
@@ -295,8 +301,14 @@ class Program {
         break;
       }
       case 2:
-        Ignore(state.ReceiveMessage(peer->buffer, Then(id, next),
-                                    WithTimeout<ReceiveMessageOptions>(id)));
+        if (Choose(2) == 0) {
+          Ignore(state.ReceiveMessage(peer->buffer, Then(id, next)));
+        } else {
+          auto options = WithTimeout<ReceiveMessageOptions>(id);
+          options.needs_address = Choose(2) == 0;
+          Ignore(state.ReceiveMessage(peer->buffer, Then(id, next),
+                                      std::move(options)));
+        }
         break;
       case 3:
         Ignore(state.WaitForInput(Then(id, next),
@@ -367,7 +379,11 @@ class Program {
         WriteNext(id);
       }
     };
-    Ignore(peer->state->ReadWithChecking(on_input, std::move(options)));
+    if (Choose(4) == 0) {
+      Ignore(peer->state->ReadWithChecking(on_input));
+    } else {
+      Ignore(peer->state->ReadWithChecking(on_input, std::move(options)));
+    }
   }
 
   void WriteNext(uint64_t id) {
@@ -428,7 +444,8 @@ class Program {
     for (uint64_t n = Choose(2) == 0 ? 1 : 1 + Choose(20); n != 0; --n) {
       std::string_view data = Piece(300);
       if (peer->has_peer) {
-        Ignore(state.SendMessage(data, Then(id, next)));
+        Ignore(state.SendMessage(data, Then(id, next),
+                                 WithTimeout<WriteOptions>(id)));
       } else if (Choose(3) == 0) {
         Ignore(state.SendMessageToAddress(HostSpec(SomeName()), kUdpPort, data,
                                           Then(id, next),
@@ -549,7 +566,10 @@ class Program {
         state.Close();
         break;
       case 1:
-        static_cast<void>(state.AbortAndClose());
+        static_cast<void>(
+            state.AbortAndClose({.close_callback = [this](AsyncIoState&) {
+              if (Rarely()) Meddle();
+            }}));
         break;
       case 2:
         static_cast<void>(state.Shutdown(Direction::kIo, {.abort = true}));

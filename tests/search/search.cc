@@ -36,7 +36,9 @@
 // every run of the seed.
 void operator delete(void* memory) noexcept {
   if (memory == nullptr) return;
-  std::memset(memory, 0xdd, malloc_usable_size(memory));
+  // Of large ones the beginning does.
+  size_t size = std::min<size_t>(malloc_usable_size(memory), 8192);
+  std::memset(memory, 0xdd, size);
   std::free(memory);
 }
 void operator delete(void* memory, std::size_t /*size*/) noexcept {
@@ -52,13 +54,15 @@ constexpr char kUsage[] =
 
   search [FLAG...] [SCENARIO.yaml...]
 
-Runs the random programs, and the scenarios without their expectations. Prints
-a line for each of the two: in how many seeds the simulation's own checks found
-something wrong, and which; then the first finding of each kind. Each seed has a
-process of its own, so that one that crashes or hangs is a finding, too.
+Runs the random programs and, if nothing is found in them, the scenarios without
+their expectations. Prints a line for each of the two: in how many seeds the
+simulation's own checks found something wrong, and which; then the first finding
+of each kind. Each seed has a process of its own, so that one that crashes or
+hangs is a finding, too.
 
   --seeds=A..B            of the random programs (default 1..200)
   --scenario_seeds=A..B   of the scenarios (default 1..20)
+  --enough=N              stops when that was so in N seeds (default: never)
   --jobs=N                processes at a time (default 2)
   --verbose               every finding
 
@@ -209,13 +213,36 @@ struct Summary {
   std::map<std::string, std::pair<uint64_t, std::string>> firsts;
 };
 
-Summary Search(Seeds seeds, size_t jobs, bool verbose,
+void Add(uint64_t seed, const Findings& findings, Summary& summary) {
+  ++summary.seeds;
+  if (!findings.empty()) ++summary.found;
+  std::map<std::string, std::string> rules;
+  for (const std::string& finding : findings) {
+    rules.emplace(RuleOf(finding), finding);
+  }
+  for (auto& [rule, finding] : rules) {
+    ++summary.rules[rule];
+    summary.firsts.try_emplace(rule, seed, finding);
+  }
+}
+
+struct SearchOptions {
+  uint64_t enough = ~uint64_t{0};
+  size_t jobs = 2;
+  bool verbose = false;
+};
+
+Summary Search(Seeds seeds, const SearchOptions& options,
                const std::function<Findings(uint64_t)>& run) {
   Summary summary;
   std::vector<Child> children;
+  // Those that have ended before one with a smaller seed.
+  std::map<uint64_t, Findings> ended;
   uint64_t next = seeds.first;
-  while (next <= seeds.last || !children.empty()) {
-    while (next <= seeds.last && children.size() < jobs) {
+  uint64_t next_counted = seeds.first;
+  auto enough = [&] { return summary.found >= options.enough; };
+  while ((next <= seeds.last && !enough()) || !children.empty()) {
+    while (next <= seeds.last && !enough() && children.size() < options.jobs) {
       children.push_back(Start(next++, run));
     }
     std::vector<pollfd> waits;
@@ -231,22 +258,17 @@ Summary Search(Seeds seeds, size_t jobs, bool verbose,
         children[i].text.append(bytes.data(), static_cast<size_t>(size));
         continue;
       }
-      Findings findings = End(children[i]);
-      uint64_t seed = children[i].seed;
+      ended[children[i].seed] = End(children[i]);
       children.erase(children.begin() + static_cast<int64_t>(i));
-      ++summary.seeds;
-      if (!findings.empty()) ++summary.found;
-      std::map<std::string, std::string> rules;
-      for (const std::string& finding : findings) {
-        if (verbose) std::cout << "seed " << seed << ": " << finding << "\n";
-        rules.emplace(RuleOf(finding), finding);
-      }
-      for (auto& [rule, finding] : rules) {
-        ++summary.rules[rule];
-        auto [first, added] = summary.firsts.try_emplace(rule, seed, finding);
-        if (!added && seed < first->second.first) {
-          first->second = {seed, finding};
-        }
+    }
+    // Counted in the order of seeds: so the end is the same with any number of
+    // processes.
+    for (auto one = ended.find(next_counted); one != ended.end() && !enough();
+         one = ended.find(++next_counted)) {
+      Add(one->first, one->second, summary);
+      if (!options.verbose) continue;
+      for (const std::string& finding : one->second) {
+        std::cout << "seed " << one->first << ": " << finding << "\n";
       }
     }
   }
@@ -288,8 +310,7 @@ std::vector<sim::Scenario> ReadScenarios(
 int Main(const std::vector<std::string>& arguments) {
   Seeds seeds;
   Seeds scenario_seeds = {.first = 1, .last = 20};
-  size_t jobs = 2;
-  bool verbose = false;
+  SearchOptions options;
   std::vector<std::string> files;
   for (const std::string& argument : arguments) {
     size_t equals = argument.find('=');
@@ -304,12 +325,17 @@ int Main(const std::vector<std::string>& arguments) {
       seeds = ParseSeeds(value);
     } else if (name == "--scenario_seeds") {
       scenario_seeds = ParseSeeds(value);
+    } else if (name == "--enough") {
+      if (!absl::SimpleAtoi(value, &options.enough) || options.enough < 1) {
+        Complain("--enough must be 1 or more");
+      }
     } else if (name == "--jobs") {
-      if (!absl::SimpleAtoi(value, &jobs) || jobs < 1 || jobs > 1000) {
+      if (!absl::SimpleAtoi(value, &options.jobs) || options.jobs < 1 ||
+          options.jobs > 1000) {
         Complain("--jobs must be 1 to 1000");
       }
     } else if (argument == "--verbose") {
-      verbose = true;
+      options.verbose = true;
     } else if (argument.starts_with('-')) {
       Complain(absl::StrCat("there is no flag ", argument));
     } else {
@@ -317,11 +343,11 @@ int Main(const std::vector<std::string>& arguments) {
     }
   }
   std::vector<sim::Scenario> scenarios = ReadScenarios(files);
-  Summary programs = Search(seeds, jobs, verbose, RunProgram);
+  Summary programs = Search(seeds, options, RunProgram);
   Print("programs", programs);
   uint64_t found = programs.found;
-  if (!scenarios.empty()) {
-    Summary summary = Search(scenario_seeds, jobs, verbose, [&](uint64_t seed) {
+  if (found == 0 && !scenarios.empty()) {
+    Summary summary = Search(scenario_seeds, options, [&](uint64_t seed) {
       return RunScenarios(scenarios, seed);
     });
     Print("scenarios", summary);

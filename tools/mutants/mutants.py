@@ -5,9 +5,10 @@
 
     --list             prints the names and what is wrong, and ends
     --seeds=N          of the searching simulations (default 200)
+    --enough=N         the search of a bug stops when it was found in so many of them (default 10)
     --suites=WHEN      runs the tests: "never", "unfound" (default: when the search finds nothing), "always"
-    --table=FILE       keeps the table in a file, too: each line as soon as it is known. What the file has
-                       of this search and of these bugs is not run again.
+    --table=FILE       keeps the table in a file, too: each line as soon as it is known. Bugs of which the
+                       file has a line already are not run again.
     --jobs=N           processes of the search at a time (default 2)
 
 The bugs are in mutants.txt. They are planted in a copy of the sources, in a folder of its own that is
@@ -185,9 +186,10 @@ class Copy:
 
 
 class Run:
-    def __init__(self, copy, seeds, jobs):
+    def __init__(self, copy, seeds, enough, jobs):
         self.copy = copy
         self.seeds = seeds
+        self.enough = enough
         self.jobs = jobs
 
     def bazel(self, command, *arguments):
@@ -202,17 +204,18 @@ class Run:
             raise Mistake(f"it cannot be built:\n{built.stdout}")
 
     def search(self):
-        """Returns a cell for each line that the search prints, and what it found."""
+        """Returns what the lines say that the search prints, and all of its text."""
         scenarios = sorted(
             os.path.join("sim/scenarios", name)
             for name in os.listdir(os.path.join(self.copy.folder, "sim/scenarios")))
         program = os.path.join(self.copy.folder, "bazel-bin/tests/search/search")
         ran = subprocess.run(
-            [program, f"--seeds=1..{self.seeds}", f"--jobs={self.jobs}", *scenarios],
+            [program, f"--seeds=1..{self.seeds}", f"--enough={self.enough}", f"--jobs={self.jobs}",
+             *scenarios],
             cwd=self.copy.folder, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, errors="replace")
         found = re.findall(r"^(\w+): (\d+) of (\d+) seeds(?:: (.*))?$", ran.stdout, re.MULTILINE)
-        if ran.returncode not in (0, 1) or len(found) != 2:
+        if ran.returncode not in (0, 1) or not found:
             raise Mistake(f"the search went wrong:\n{ran.stdout}")
         return found, ran.stdout
 
@@ -233,29 +236,29 @@ class Run:
 
 
 def cells(found):
-    """How the table tells what the search has found."""
-    told = []
+    """How the table tells what the search has found: the rules, and in how many seeds of how many."""
     for what, number, of, rules in found:
-        names = re.sub(r" (\d+)", "", rules or "")
-        told.append(f"{number}/{of}: {names}" if int(number) else f"0/{of}")
-    return told
+        if int(number):
+            names = re.sub(r" \d+", "", rules)
+            return [names, f"{number} of {of}" + (" scenarios" if what == "scenarios" else "")]
+    return ["", "0"]
 
 
-HEADER = ["mutant", "file", "programs", "scenarios", "else", "s"]
+HEADER = ["mutant", "file", "rule", "seeds", "else", "s"]
 
 
 def line(columns):
     return "| " + " | ".join(columns) + " |"
 
 
-def read_table(path, search):
-    """The lines of an earlier run with the same search, by name."""
+def read_table(path):
+    """The lines of an earlier run, by name."""
     lines = {}
     if path and os.path.exists(path):
         with open(path, encoding="utf-8") as stream:
             for text in stream:
                 columns = [column.strip() for column in text.strip().strip("|").split("|")]
-                if len(columns) == len(HEADER) and f"/{search}" in columns[2]:
+                if len(columns) == len(HEADER) and columns[0].startswith("`"):
                     lines[columns[0]] = columns
     return lines
 
@@ -273,7 +276,7 @@ def main(arguments):
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return 0
-    flags = {"--seeds": "200", "--suites": "unfound", "--table": "", "--jobs": "2"}
+    flags = {"--seeds": "200", "--enough": "10", "--suites": "unfound", "--table": "", "--jobs": "2"}
     only_list = "--list" in arguments
     patterns = []
     for argument in arguments:
@@ -286,7 +289,7 @@ def main(arguments):
             patterns.append(argument)
     if flags["--suites"] not in ("never", "unfound", "always"):
         raise Mistake("--suites is never, unfound or always")
-    seeds, jobs = (int(flags[name]) for name in ("--seeds", "--jobs"))
+    seeds, enough, jobs = (int(flags[name]) for name in ("--seeds", "--enough", "--jobs"))
 
     with open(os.path.join(ROOT, LIST), encoding="utf-8") as stream:
         mutants = parse(stream.read())
@@ -304,23 +307,23 @@ def main(arguments):
     copy = Copy(ROOT)
     copy.update()
     planted = {mutant.name: plant(mutant, copy.read) for mutant in mutants}
-    run = Run(copy, seeds, jobs)
+    run = Run(copy, seeds, enough, jobs)
     print(f"building the sources as they are, in {copy.folder}", flush=True)
     run.build()
     found, text = run.search()
     if any(int(number) for _, number, _, _ in found):
         raise Mistake(f"the search finds something in the sources as they are:\n{text}")
 
-    earlier = read_table(flags["--table"], seeds)
+    earlier = read_table(flags["--table"])
     lines = []
     rest = list(earlier.values())
-    unfound = []
     for number, mutant in enumerate(mutants, 1):
         begin = time.monotonic()
         progress = f"{number}/{len(mutants)} {mutant.name}"
-        if mutant.name in earlier:
-            lines.append(earlier[mutant.name])
-            rest.remove(earlier[mutant.name])
+        name = f"`{mutant.name}`"
+        if name in earlier:
+            lines.append(earlier[name])
+            rest.remove(earlier[name])
             print(f"{progress}: as before", flush=True)
             continue
         before = {file: copy.read(file) for file in planted[mutant.name]}
@@ -334,11 +337,9 @@ def main(arguments):
                 by_test = run.suites() or "NOBODY"
         finally:
             copy.write(before)
-        if not by_search and by_test in ("", "NOBODY"):
-            unfound.append(mutant.name)
         seconds = f"{time.monotonic() - begin:.0f}"
         files = ", ".join(sorted({os.path.basename(hunk.file) for hunk in mutant.hunks}))
-        lines.append([f"{mutant.name}", files, *cells(found), by_test, seconds])
+        lines.append([name, files, *cells(found), by_test, seconds])
         write_table(flags["--table"], lines + rest)
         print(f"{progress}: {lines[-1][2]}; {lines[-1][3]}; {by_test or '-'} ({seconds} s)", flush=True)
         for told in text.splitlines():
@@ -348,8 +349,8 @@ def main(arguments):
     print()
     for columns in [HEADER, ["---"] * len(HEADER)] + lines:
         print(line(columns))
-    by_search = sum(1 for columns in lines
-                    if not (columns[2].startswith("0/") and columns[3].startswith("0/")))
+    by_search = sum(1 for columns in lines if columns[2])
+    unfound = [columns[0] for columns in lines if not columns[2] and columns[4] in ("", "NOBODY")]
     print(f"\n{by_search} of {len(lines)} found by the simulation's own checks"
           + (f"; not found: {', '.join(unfound)}" if unfound else ""))
     return 1 if unfound else 0
