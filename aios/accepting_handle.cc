@@ -143,7 +143,8 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
   delivery.attributes = {.name = std::move(options.name),
                          .read_timeout = ToNanoseconds(options.read_timeout),
                          .write_timeout = ToNanoseconds(options.write_timeout),
-                         .queue_output = options.queue_output};
+                         .queue_output = options.queue_output,
+                         .handle_given = options.init_function != nullptr};
   delivery.socket_function = std::move(socket_function);
   accepting->error_function_ = std::move(options.error_function);
   accepting->listening_function_ = std::move(options.listening_function);
@@ -164,8 +165,9 @@ absl::StatusOr<std::unique_ptr<AcceptingHandle>> AcceptFactory::Make(
     return accepting;
   }
 
-  absl::StatusOr<std::optional<SocketAddress>> address = ResolveLocalEnd(
-      loop, options.address, service, SocketType::kStream, family);
+  absl::StatusOr<std::optional<SocketAddress>> address =
+      ResolveLocalEnd(loop, options.address, service, SocketType::kStream,
+                      family, options.ipv6);
   if (!address.ok()) return refuse(address.status());
   Handle handle = kNoHandle;
   std::string what;
@@ -238,7 +240,10 @@ void AcceptingHandle::ListenOn(const LookupResult& result,
   EventLoop& loop = *this->loop();
   Kernel& kernel = loop.kernel();
   absl::Status status = result.ToStatus();
-  for (const SocketAddress& address : result.addresses) {
+  for (SocketAddress address : result.addresses) {
+    if (options.ipv6 == Ipv6::kAny) {
+      address = SocketAddress(address.ip().Unmapped(), address.port());
+    }
     Handle handle = kNoHandle;
     std::string what;
     Error error = Listen(kernel, address, options, &handle, &what);
@@ -318,6 +323,7 @@ void AcceptingHandle::Accept(EventLoop& loop) noexcept {
       if (!HandOut(loop, *delivery, connection) || closed_) return;
       if (closing_) break;
     } else if (error.code() == EAGAIN) {
+      if (i == 0) loop.NothingBehindReport(*this);
       break;
     } else if (!IsOfOneConnection(error)) {
       Pause(error);

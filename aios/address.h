@@ -96,6 +96,11 @@ class IpAddress {
   // The same address as ::ffff:a.b.c.d; an IPv6 address unchanged.
   IpAddress ToIpv4Mapped() const;
 
+  // The way back: a.b.c.d for ::ffff:a.b.c.d, all others unchanged.
+  IpAddress Unmapped() const {
+    return is_ipv4_mapped() ? FromIpv4(ipv4()) : *this;
+  }
+
   // The canonical text of RFC 5952, such as "127.0.0.1", "2001:db8::1" or
   // "fe80::1%2". `Parse` reads it back.
   // Lisp: `ip-address-string`.

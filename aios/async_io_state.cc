@@ -87,6 +87,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> Adopt(
   std::unique_ptr<AsyncIoState> state =
       StateFactory::Make(collection, object.handle,
                          info.family == Family::kIpv6, std::move(options));
+  StateFactory::HandleIsGiven(*state);
   if (!datagram && !info.connected) {
     StateFactory::Extras(*state).was_unconnected = true;
   }
@@ -114,7 +115,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> CreateAsyncIoStateOnStream(
 }
 
 inline void AsyncIoState::CloseSocket(EventLoop& loop, CloseOptions options) {
-  Handle handle = this->handle();
+  Handle handle = Watcher::handle();
   loop.Remove(*this);
   if (handle == kNoHandle) return;
   if (options.keep_alive) {
@@ -124,9 +125,24 @@ inline void AsyncIoState::CloseSocket(EventLoop& loop, CloseOptions options) {
     // must forget it, for its number comes back.
     loop.kernel().Release(handle);
     extras_->close_object(extras_->object);
+  } else if (handle_given_) {
+    CloseGivenHandle(loop.kernel(), handle);
   } else {
     loop.kernel().Close(handle);
   }
+}
+
+// Other code may have told the socket to linger.
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::CloseGivenHandle(Kernel& kernel,
+                                                            Handle handle) {
+  bool lingers = false;
+  if (kernel.GetOption(handle, SocketOption::kLinger, &lingers).ok() &&
+      lingers) {
+    // What goes wrong here goes wrong with the close, too.
+    static_cast<void>(
+        kernel.SetOption(handle, SocketOption::kLinger, /*on=*/false));
+  }
+  kernel.Close(handle);
 }
 
 // All of `Close`, except that `input_callback_` stays.
@@ -260,10 +276,12 @@ void AsyncIoState::TellClose(OperationObserver& observer) const {
 
 std::string AsyncIoState::Describe() const {
   std::string name = this->name();
-  return absl::StrCat(
-      "async-io-state ", name.empty() ? "" : absl::StrCat("\"", name, "\" "),
-      "(", udp_ == Udp::kNo ? "tcp" : "udp", ", ",
-      closed_ ? std::string("closed") : absl::StrCat("handle ", handle()), ")");
+  return absl::StrCat("async-io-state ",
+                      name.empty() ? "" : absl::StrCat("\"", name, "\" "), "(",
+                      udp_ == Udp::kNo ? "tcp" : "udp", ", ",
+                      closed_ ? std::string("closed")
+                              : absl::StrCat("handle ", Watcher::handle()),
+                      ")");
 }
 
 std::string AsyncIoState::Refusal(const char* call) const {
@@ -396,8 +414,8 @@ absl::Status AsyncIoState::set_max_read(size_t max_read) {
 
 std::optional<SocketAddress> AsyncIoState::address() const {
   SocketAddress address;
-  if (handle() == kNoHandle ||
-      !loop()->kernel().LocalAddress(handle(), &address).ok()) {
+  if (Watcher::handle() == kNoHandle ||
+      !loop()->kernel().LocalAddress(Watcher::handle(), &address).ok()) {
     return std::nullopt;
   }
   return address;
@@ -405,8 +423,8 @@ std::optional<SocketAddress> AsyncIoState::address() const {
 
 std::optional<SocketAddress> AsyncIoState::peer_address() const {
   SocketAddress address;
-  if (handle() == kNoHandle ||
-      !loop()->kernel().PeerAddress(handle(), &address).ok()) {
+  if (Watcher::handle() == kNoHandle ||
+      !loop()->kernel().PeerAddress(Watcher::handle(), &address).ok()) {
     return std::nullopt;
   }
   return address;

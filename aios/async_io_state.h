@@ -179,7 +179,9 @@ class AsyncIoState final : private Watcher {
   // ---- Input. At most one input operation at a time; a second one is refused
   // with FailedPrecondition and disturbs nothing. After an end of file or a
   // hard error of a stream each new operation ends with that status again,
-  // after what is left in the input buffer has been read.
+  // after what is left in the input buffer has been read. Lack of memory in the
+  // system (ENOBUFS, ENOMEM) is no error here: the call is made again, until it
+  // succeeds or the timeout is over.
 
   // Fills `buffer[start, end)` completely, from the input buffer first and then
   // from the socket. At a timeout or an end of file the bytes read so far are
@@ -283,6 +285,10 @@ class AsyncIoState final : private Watcher {
   // operation fails or times out on a stream, those queued behind it end by
   // their callbacks with `kAborted` and count 0, in order; datagrams go on.
   // "Written" means handed to the operating system.
+  //
+  // Lack of memory in the system (ENOBUFS, ENOMEM) is no error of a stream: the
+  // write goes on as soon as it can, until its timeout is over. A datagram ends
+  // with that error: see `SendMessage`.
 
   // Writes `data[start, end)` completely. TCP only; an empty range is
   // InvalidArgument.
@@ -400,13 +406,24 @@ class AsyncIoState final : private Watcher {
   // Closes the state at once: operations in progress end silently. Returns the
   // number of bytes left in the input buffer, which can still be fetched. A
   // second time it does nothing and returns 0.
+  //
+  // What was written and has not arrived is sent by the system after that. A
+  // SO_LINGER with a time, by which the system would keep the caller waiting
+  // meanwhile, is switched off (one with zero, which resets the connection,
+  // stays); so is it by destruction.
   // Lisp: `close-async-io-state`.
   size_t Close(CloseOptions options = {});
 
   // ---- Attributes. Each `set_` takes effect with the next operation.
 
-  // The native handle, `kNoHandle` once closed.
-  Handle handle() const { return Watcher::handle(); }
+  // The native handle, `kNoHandle` once closed. It may be used to set options;
+  // docs/portability.md says which of them aios changes or makes up for. After
+  // this call, as after `object`, closing the state takes a kernel call more,
+  // which makes sure that it does not wait for a SO_LINGER.
+  Handle handle() const {
+    handle_given_ = true;
+    return Watcher::handle();
+  }
 
   // The object given at creation: a `Handle`, or a pointer to the socket
   // stream. Lisp: `async-io-state-object`.
@@ -673,6 +690,7 @@ class AsyncIoState final : private Watcher {
   inline size_t CloseButCallback(CloseOptions options);
   size_t CloseWithMore(EventLoop& loop, CloseOptions options);
   inline void CloseSocket(EventLoop& loop, CloseOptions options);
+  static void CloseGivenHandle(Kernel& kernel, Handle handle);
 
   // Aborts and their like.
   bool Busy(Direction direction) const;
@@ -776,6 +794,8 @@ class AsyncIoState final : private Watcher {
   bool asks_again_ : 1 = false;
   // The callback of a receive is running: what is in the batch comes after it.
   bool receive_callback_runs_ : 1 = false;
+  // The user has the handle, or had it before us.
+  mutable bool handle_given_ : 1 = false;
 };
 
 // Makes a state for a socket that exists already. `handle` must be a stream or
@@ -783,6 +803,9 @@ class AsyncIoState final : private Watcher {
 // The state owns it from then on: `Close` closes it, unless kept alive. While
 // the state exists the socket may be used directly in a direction in which the
 // state is not used, and stays in its blocking mode where the system allows.
+// Of its options those that join or cut datagrams (UDP_GRO, UDP_SEGMENT and
+// UDP_CORK) are switched off, for good; docs/portability.md has others that
+// matter.
 // Errors: InvalidArgument, what the handle is in the message; the handle stays
 // the caller's then.
 // Lisp: `create-async-io-state`.

@@ -55,6 +55,8 @@ void AsyncIoState::OnMessages(EventLoop& loop) {
     RunMessages(loop, batch);
   } else if (EndDatagram(error)) {
     RunInput(this);
+  } else {
+    loop.NothingBehindReport(*this);
   }
 }
 
@@ -62,11 +64,11 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline Error AsyncIoState::ReceiveTogether(
     EventLoop& loop, DatagramBatch& batch) {
   BatchSize& batch_size = extras_->batch_size;
   if (batch_size.get() == 1) [[likely]] {
-    Error error = batch.ReceiveOne(loop.kernel(), handle());
+    Error error = batch.ReceiveOne(loop.kernel(), Watcher::handle());
     if (error.ok()) batch_size.CameAlone();
     return error;
   }
-  Transfer transfer = batch.Receive(loop.kernel(), handle(),
+  Transfer transfer = batch.Receive(loop.kernel(), Watcher::handle(),
                                     /*want_sender=*/true, batch_size.get());
   if (transfer.error.ok()) batch_size.Came(transfer.count);
   return transfer.error;
@@ -207,7 +209,7 @@ void AsyncIoState::SendRestOfReplies(EventLoop& loop, Transfer sent) {
     write_status_ = sent.error.ok() ? IoStatus::kOk : IoStatus::kError;
     write_error_ = sent.error.code();
     if (left.empty()) break;
-    sent = loop.kernel().SendDatagrams(handle(), left);
+    sent = loop.kernel().SendDatagrams(Watcher::handle(), left);
   }
   for (const OutgoingDatagram& reply : left) {
     std::unique_ptr<char[]> copy(new char[reply.payload.size]);

@@ -58,7 +58,7 @@ Error AsyncIoState::ShutSocketDown(Direction direction) {
     SendRepliesOfCallback();
     OutputAllThatFits();
   }
-  Error error = loop()->kernel().Shutdown(handle(), direction);
+  Error error = loop()->kernel().Shutdown(Watcher::handle(), direction);
   // Linux says so to a datagram socket without a peer, and shuts it down.
   bool done = error.ok() || error.code() == ENOTCONN;
   if (!done || direction == Direction::kOutput || udp_ == Udp::kNo ||

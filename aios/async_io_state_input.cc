@@ -286,7 +286,8 @@ void AsyncIoState::ReceiveFromStream(EventLoop& loop) {
   if (needs_address_) {
     // The sender is always the peer. If there is none any more, the receive
     // will say so.
-    static_cast<void>(loop.kernel().PeerAddress(handle(), &Extras().sender));
+    static_cast<void>(
+        loop.kernel().PeerAddress(Watcher::handle(), &Extras().sender));
   }
   if (BufferedDataLength() != 0) [[unlikely]] {
     input_done_ = TakeBuffered({input_data_, input_size_});
@@ -387,7 +388,7 @@ ABSL_ATTRIBUTE_NOINLINE std::span<char> AsyncIoState::MoreRoomInOwnBuffer(
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline size_t AsyncIoState::ReadToOwnBuffer(
     EventLoop& loop, Error* error) {
   std::span<char> room = RoomInOwnBuffer(loop);
-  Transfer transfer = loop.kernel().Receive(handle(), room);
+  Transfer transfer = loop.kernel().Receive(Watcher::handle(), room);
   input_buffer_->Append(transfer.count);
   *error = transfer.error;
   return transfer.count;
@@ -414,13 +415,20 @@ void AsyncIoState::OnReady(Readiness ready) {
       RunChecking(loop);
     } else if (EndOfOwnBuffer(loop, error)) {
       RunInput(this);
+    } else {
+      loop.NothingBehindReport(*this);
     }
   } else if (input_kind_ == InputKind::kReceiveMessages) {
     OnMessages(loop);
   } else if (udp_ != Udp::kNo) {
     OnDatagram(loop);
-  } else if (Input(loop)) {
-    RunInput(this);
+  } else {
+    size_t done = input_done_;
+    if (Input(loop)) {
+      RunInput(this);
+    } else if (input_done_ == done) {
+      loop.NothingBehindReport(*this);
+    }
   }
 }
 
@@ -448,10 +456,21 @@ ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::ServeReady(EventLoop& loop,
                                                       Readiness ready) {
   if (connecting_) {
     FinishConnect();
+    if (connecting_ && extras_->connect_ticket == kNoTicket) {
+      loop.NothingBehindReport(*this);
+    }
     return;
   }
-  if ((ready & kReadable) != 0 && Input(loop)) QueueInput(loop);
-  if ((ready & kWritable) != 0 && output_active_ != nullptr) Output();
+  size_t input_done = input_done_;
+  bool ended = (ready & kReadable) != 0 && Input(loop);
+  if (ended) QueueInput(loop);
+  const OutputOperation* operation = output_active_;
+  size_t output_done = operation != nullptr ? operation->done : 0;
+  if ((ready & kWritable) != 0 && operation != nullptr) Output();
+  if (!ended && input_done_ == input_done && output_active_ == operation &&
+      (operation == nullptr || operation->done == output_done)) {
+    loop.NothingBehindReport(*this);
+  }
 }
 
 bool AsyncIoState::Input(EventLoop& loop) {
@@ -476,8 +495,8 @@ bool AsyncIoState::Input(EventLoop& loop) {
 inline bool AsyncIoState::InputToBuffer(EventLoop& loop) {
   size_t room =
       std::min(input_size_ - input_done_, loop.limits().bytes_per_turn_max);
-  Transfer transfer =
-      loop.kernel().Receive(handle(), {input_data_ + input_done_, room});
+  Transfer transfer = loop.kernel().Receive(Watcher::handle(),
+                                            {input_data_ + input_done_, room});
   if (transfer.count == 0) [[unlikely]] {
     return EndStream(transfer.error);
   }
@@ -489,7 +508,7 @@ inline bool AsyncIoState::InputToBuffer(EventLoop& loop) {
 inline bool AsyncIoState::InputMessage(EventLoop& loop) {
   if (udp_ == Udp::kNo) {
     Transfer transfer =
-        loop.kernel().Receive(handle(), {input_data_, input_size_});
+        loop.kernel().Receive(Watcher::handle(), {input_data_, input_size_});
     if (transfer.count == 0) [[unlikely]] {
       return EndStream(transfer.error);
     }
@@ -504,6 +523,7 @@ void AsyncIoState::OnDatagram(EventLoop& loop) {
   bool ended = input_kind_ == InputKind::kReceiveMessage ? InputDatagram(loop)
                                                          : Input(loop);
   if (!ended) [[unlikely]] {
+    loop.NothingBehindReport(*this);
     return;
   }
   if (!loop.MayCallBack()) [[unlikely]] {
@@ -519,7 +539,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputDatagram(
   if (asks_again_ && extras_->batch_size.get() != 1) return InputBatch(loop);
   IncomingDatagram datagram;
   Error error = loop.kernel().ReceiveDatagram(
-      handle(), {input_data_, input_size_}, needs_address_, &datagram);
+      Watcher::handle(), {input_data_, input_size_}, needs_address_, &datagram);
   if (!error.ok()) [[unlikely]] {
     return EndDatagram(error);
   }
@@ -533,8 +553,9 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::InputDatagram(
 
 bool AsyncIoState::InputBatch(EventLoop& loop) {
   std::unique_ptr<DatagramBatch> batch = loop.TakeDatagramBatch();
-  Transfer transfer = batch->Receive(
-      loop.kernel(), handle(), /*want_sender=*/true, extras_->batch_size.get());
+  Transfer transfer =
+      batch->Receive(loop.kernel(), Watcher::handle(), /*want_sender=*/true,
+                     extras_->batch_size.get());
   if (!transfer.error.ok()) [[unlikely]] {
     loop.GiveDatagramBatch(std::move(batch));
     return EndDatagram(transfer.error);
@@ -548,7 +569,7 @@ bool AsyncIoState::InputBatch(EventLoop& loop) {
 
 // There was none, and `error` is the reason.
 bool AsyncIoState::EndDatagram(Error error) {
-  return error.code() != EAGAIN && EndInput(IoStatus::kError, error);
+  return !IsPassing(error) && EndInput(IoStatus::kError, error);
 }
 
 bool AsyncIoState::HasBatch() const {
@@ -602,11 +623,11 @@ void AsyncIoState::TakeFromBatch(EventLoop& loop) {
 
 bool AsyncIoState::InputPeek(EventLoop& loop) {
   // Looking is what makes a spurious report invisible.
-  Transfer transfer = loop.kernel().Peek(handle());
+  Transfer transfer = loop.kernel().Peek(Watcher::handle());
   if (udp_ == Udp::kNo && transfer.count == 0) {
     return EndStream(transfer.error);
   }
-  if (transfer.error.code() == EAGAIN) return false;
+  if (IsPassing(transfer.error)) return false;
   return EndInput(transfer.error.ok() ? IoStatus::kOk : IoStatus::kError,
                   transfer.error);
 }
@@ -620,7 +641,7 @@ bool AsyncIoState::EndOfOwnBuffer(EventLoop& loop, Error error) {
 
 // A stream gave nothing, and `error` or the end as the reason.
 bool AsyncIoState::EndStream(Error error) {
-  if (error.code() == EAGAIN) return false;
+  if (IsPassing(error)) return false;
   input_broken_ = true;
   return EndInput(error.ok() ? IoStatus::kEof : IoStatus::kError, error);
 }

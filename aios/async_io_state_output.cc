@@ -278,7 +278,7 @@ absl::Status AsyncIoState::CheckOutput(OutputKind kind, std::string_view data,
   status = CheckRange(call, options.start, options.end, data.size(),
                       /*may_be_empty=*/udp_ != Udp::kNo);
   if (!status.ok()) return status;
-  if (target != nullptr && !socket_ipv6_ && target->family() == Family::kIpv6) {
+  if (target != nullptr && !socket_ipv6_ && target->ip().Unmapped().is_ipv6()) {
     return absl::InvalidArgumentError(
         absl::StrCat(Refusal(call), "the socket is IPv4, the address ",
                      target->ToString(), " is IPv6"));
@@ -330,10 +330,10 @@ absl::Status AsyncIoState::StartOutput(OutputKind kind, std::string_view data,
   EventLoop& loop = *this->loop();
   OutputOperation& operation = NewOutput(loop, kind, data, callback);
   if (target != nullptr) {
-    // A socket of IPv6 reaches IPv4 by mapped addresses.
-    operation.target = socket_ipv6_ ? SocketAddress(target->ip().ToIpv4Mapped(),
-                                                    target->port())
-                                    : *target;
+    // A socket of IPv6 reaches IPv4 by mapped addresses, and by no others.
+    operation.target = SocketAddress(
+        socket_ipv6_ ? target->ip().ToIpv4Mapped() : target->ip().Unmapped(),
+        target->port());
   }
   if (lookup != nullptr) [[unlikely]] {
     lookup->set_operation(&operation);
@@ -439,14 +439,15 @@ void AsyncIoState::Flush(EventLoop& loop) {
   }
   if (udp_ == Udp::kNo) [[likely]] {
     ConstBuffer buffer{operation.data, operation.size};
-    Transfer transfer = loop.kernel().Send(handle(), {&buffer, 1});
+    Transfer transfer = loop.kernel().Send(Watcher::handle(), {&buffer, 1});
     if (transfer.count != operation.size) [[unlikely]] {
       OutputPart(transfer);
       return;
     }
   } else {
     OutgoingDatagram datagram = DatagramOf(operation);
-    Transfer transfer = loop.kernel().SendDatagrams(handle(), {&datagram, 1});
+    Transfer transfer =
+        loop.kernel().SendDatagrams(Watcher::handle(), {&datagram, 1});
     if (transfer.count == 0) [[unlikely]] {
       DatagramsSent(transfer);
       SetBlocked(output_active_ != nullptr);
@@ -472,7 +473,7 @@ void AsyncIoState::Flush(EventLoop& loop) {
 
 // A send was not all that was asked for.
 void AsyncIoState::OutputPart(Transfer transfer) {
-  if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
+  if (!transfer.error.ok() && !IsPassing(transfer.error)) {
     FailOutput(IoStatus::kError, transfer.error);
     return;
   }
@@ -515,8 +516,9 @@ void AsyncIoState::OutputStream() {
       buffers[length++] = {operation->data + operation->done, size};
       offered += size;
     }
-    Transfer transfer = loop.kernel().Send(handle(), {buffers.data(), length});
-    if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
+    Transfer transfer =
+        loop.kernel().Send(Watcher::handle(), {buffers.data(), length});
+    if (!transfer.error.ok() && !IsPassing(transfer.error)) {
       FailOutput(IoStatus::kError, transfer.error);
       return;
     }
@@ -565,7 +567,8 @@ void AsyncIoState::OutputDatagrams() {
          operation = operation->next) {
       batch[length++] = DatagramOf(*operation);
     }
-    Transfer transfer = kernel.SendDatagrams(handle(), {batch.data(), length});
+    Transfer transfer =
+        kernel.SendDatagrams(Watcher::handle(), {batch.data(), length});
     sent += std::max<size_t>(transfer.count, 1);
     blocked = DatagramsSent(transfer);
   }

@@ -123,9 +123,9 @@ void AsyncIoState::QueueReplies(EventLoop& loop, Transfer sent) {
   bool first = output_active_ == nullptr;
   size_t room = loop.limits().bytes_per_turn_max;
   if (first && replies.bytes() > room) {
-    sent = SendPart(loop.kernel(), handle(), replies, room);
+    sent = SendPart(loop.kernel(), Watcher::handle(), replies, room);
   }
-  if (!sent.error.ok() && sent.error.code() != EAGAIN) {
+  if (!sent.error.ok() && !IsPassing(sent.error)) {
     write_error_ = sent.error.code();
     output_broken_ = true;
   }

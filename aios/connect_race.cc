@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "aios/async_io_state.h"
 #include "aios/duration.h"
+#include "aios/local_end.h"
 #include "aios/name_service.h"
 #include "aios/text.h"
 
@@ -75,7 +76,8 @@ class ConnectRace::Attempt final : public Watcher {
   Error Start(EventLoop& loop, const ConnectPlan& plan) {
     Kernel& kernel = loop.kernel();
     Handle handle = kNoHandle;
-    Error error = kernel.Open(plan.type, target_.family(), &handle);
+    Error error = OpenToConnect(kernel, plan.type, target_.family(),
+                                plan.local[Index(target_.family())], &handle);
     if (!error.ok()) return error;
     loop.Add(*this, handle, /*internal=*/true);
     if (plan.nodelay) {
@@ -84,8 +86,6 @@ class ConnectRace::Attempt final : public Watcher {
     if (error.ok() && plan.keepalive) {
       error = kernel.SetOption(handle, SocketOption::kKeepAlive, true);
     }
-    const auto& local = plan.local[Index(target_.family())];
-    if (error.ok() && local.has_value()) error = kernel.Bind(handle, *local);
     if (error.ok()) error = kernel.Connect(handle, target_);
     connected_ = error.ok();
     if (error.code() != EINPROGRESS) return error;
@@ -117,7 +117,11 @@ class ConnectRace::Attempt final : public Watcher {
     }
     // As for an address: only a peer proves the connection.
     SocketAddress peer;
-    if (kernel.PeerAddress(handle(), &peer).ok()) race_.Win(*this);
+    if (kernel.PeerAddress(handle(), &peer).ok()) {
+      race_.Win(*this);
+    } else {
+      loop()->NothingBehindReport(*this);
+    }
   }
 
  private:
@@ -238,8 +242,8 @@ Destination ConnectRace::TakeNext() {
 }
 
 bool ConnectRace::StartAttempt(const IpAddress& ip) {
-  attempts_.push_back(
-      std::make_unique<Attempt>(*this, SocketAddress(ip, plan_.port)));
+  attempts_.push_back(std::make_unique<Attempt>(
+      *this, SocketAddress(ip.Unmapped(), plan_.port)));
   Attempt& attempt = *attempts_.back();
   Error error = attempt.Start(*loop(), plan_);
   if (!error.ok()) {

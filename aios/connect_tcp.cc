@@ -66,18 +66,18 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
   if (!target.ok()) return refuse(target.status());
   absl::StatusOr<std::optional<SocketAddress>> local =
       ResolveLocalEnd(loop, options.local_address, options.local_port,
-                      SocketType::kStream, target->family());
+                      SocketType::kStream, target->family(), Ipv6::kYes);
   if (!local.ok()) return refuse(local.status());
 
   Handle handle = kNoHandle;
-  Error error = kernel.Open(SocketType::kStream, target->family(), &handle);
+  Error error = OpenToConnect(kernel, SocketType::kStream, target->family(),
+                              *local, &handle);
   if (error.ok() && options.nodelay) {
     error = kernel.SetOption(handle, SocketOption::kNoDelay, true);
   }
   if (error.ok() && options.keepalive) {
     error = kernel.SetOption(handle, SocketOption::kKeepAlive, true);
   }
-  if (error.ok() && local->has_value()) error = kernel.Bind(handle, **local);
   std::unique_ptr<AsyncIoState> state =
       StateFactory::Make(collection, handle, target->family() == Family::kIpv6,
                          {.read_timeout = options.read_timeout,
@@ -101,7 +101,7 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
     observer->OnStart(state.extras_.get(), &state, "ConnectTcp");
   }
   if (error.ok()) {
-    error = state.loop()->kernel().Connect(state.handle(), target);
+    error = state.loop()->kernel().Connect(state.Watcher::handle(), target);
   }
   if (error.code() == EINPROGRESS) {
     EventLoop& loop = *state.loop();
@@ -139,12 +139,7 @@ absl::Status PlanLocalEnd(EventLoop& loop,
     size_t index = static_cast<size_t>(family);
     if (!plan.wanted[index]) continue;
     absl::StatusOr<std::optional<SocketAddress>> local =
-        ResolveLocalEnd(loop, address, port, plan.type, family);
-    if (local.ok() && local->has_value() && (*local)->ip().is_ipv4_mapped() &&
-        family == Family::kIpv6) {
-      local = absl::InvalidArgumentError(
-          "the local address is IPv4, and IPv6 is asked for");
-    }
+        ResolveLocalEnd(loop, address, port, plan.type, family, Ipv6::kYes);
     if (local.ok()) {
       plan.local[index] = *local;
     } else {
@@ -172,13 +167,14 @@ void AsyncIoState::FinishConnect() {
     return;
   }
   Kernel& kernel = loop()->kernel();
-  if (Error error = kernel.TakeError(handle()); !error.ok()) {
+  if (Error error = kernel.TakeError(Watcher::handle()); !error.ok()) {
     CompleteConnect(IoStatus::kError, error);
     return;
   }
   // A spurious report finds no error either: only a peer proves the connection.
   SocketAddress peer;
-  if (kernel.PeerAddress(handle(), &peer).ok()) CompleteConnect(IoStatus::kOk);
+  if (kernel.PeerAddress(Watcher::handle(), &peer).ok())
+    CompleteConnect(IoStatus::kOk);
 }
 
 void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
@@ -212,7 +208,7 @@ std::string AsyncIoState::DescribeConnect(Error error) const {
 
 void AsyncIoState::DropSocket() {
   EventLoop& loop = *this->loop();
-  Handle handle = this->handle();
+  Handle handle = Watcher::handle();
   unconnected_ = true;
   if (handle == kNoHandle) return;
   loop.Detach(*this);

@@ -8,6 +8,7 @@
 #include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "aios/check.h"
+#include "aios/duration.h"
 #include "aios/name_service.h"
 #include "aios/text.h"
 
@@ -26,7 +27,45 @@ constexpr int kCallbacksPerRoundMax = 64;
 // So many functions further on, `Post` has memory fetched: two cache lines.
 constexpr size_t kPlacesAhead = 4;
 
+// A kernel that means well is wrong about a socket now and then, but hardly so
+// often in a row. A hundred looks a second cost nothing worth mentioning.
+constexpr uint8_t kEmptyReportsMax = 16;
+constexpr Nanoseconds kRest = 10'000'000;
+
 }  // namespace
+
+// Wakes the loop when those that rest are to be watched again.
+class EventLoop::RestTimer final : public Watcher {
+ public:
+  void Start(EventLoop& loop) {
+    if (this->loop() == nullptr) loop.Add(*this, kNoHandle, /*internal=*/true);
+    if (end_ != kForever) return;
+    end_ = DeadlineAfter(loop.Now(), kRest);
+    loop.CountDeadlines(1);
+    loop.ScheduleTimer(*this, end_);
+  }
+
+ private:
+  void OnReady(Readiness /*ready*/) override {}
+  void OnWatchFailed(Error /*error*/) override {}
+  Nanoseconds OnTimer(Nanoseconds now) override {
+    if (end_ > now) return end_;
+    loop()->Due(*this, end_, loop()->NextDeadlineOrder(), 0);
+    return kForever;
+  }
+  void OnDue(uint8_t /*which*/) override {
+    end_ = kForever;
+    loop()->CountDeadlines(-1);
+    loop()->EndRests();
+  }
+  void OnFlush() override {}
+  void OnCollectionClose() override {
+    if (std::exchange(end_, kForever) != kForever) loop()->CountDeadlines(-1);
+    loop()->Remove(*this);
+  }
+
+  Nanoseconds end_ = kForever;
+};
 
 EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
                      std::unique_ptr<Poller> poller,
@@ -182,6 +221,37 @@ void EventLoop::ServeUnwanted(const Report& report, Watcher& watcher) {
   if (wanted != kNotReady) watcher.OnReady(wanted);
 }
 
+void EventLoop::NothingBehindReport(Watcher& watcher) {
+  auto turn = static_cast<uint8_t>(turn_);
+  // Twice in a turn is once.
+  if (watcher.resting_ || turn == watcher.last_empty_turn_) return;
+  if (turn != static_cast<uint8_t>(watcher.last_empty_turn_ + 1)) {
+    watcher.empty_reports_ = 0;
+  }
+  watcher.last_empty_turn_ = turn;
+  if (watcher.empty_reports_ < kEmptyReportsMax) ++watcher.empty_reports_;
+  if (watcher.empty_reports_ < kEmptyReportsMax) return;
+  watcher.resting_ = true;
+  resting_.push_back(&watcher);
+  if (watcher.interest_ticket_ == kNoTicket) {
+    watcher.interest_ticket_ = interest_queue_.Push(&watcher);
+  }
+  if (rest_timer_ == nullptr) rest_timer_ = std::make_unique<RestTimer>();
+  rest_timer_->Start(*this);
+}
+
+void EventLoop::EndRests() {
+  for (Watcher* watcher : resting_) {
+    watcher->resting_ = false;
+    // What comes in the next turn is the next in a row.
+    watcher->last_empty_turn_ = static_cast<uint8_t>(turn_);
+    if (watcher->interest_ticket_ == kNoTicket) {
+      watcher->interest_ticket_ = interest_queue_.Push(watcher);
+    }
+  }
+  resting_.clear();
+}
+
 void EventLoop::FindDue() {
   TimerEntry* entry = timers_.Advance(now_);
   while (entry != nullptr) {
@@ -248,6 +318,9 @@ void EventLoop::ApplyInterest() {
     Readiness target = watcher->wanted_;
     if (!watcher->input_unwanted_) target |= watcher->applied_ & kReadable;
     watcher->input_unwanted_ = false;
+    if (watcher->resting_) [[unlikely]] {
+      target = kNotReady;
+    }
     if (target == watcher->applied_) continue;
     Error error = kernel_.SetInterest(*poller_, watcher->handle_,
                                       static_cast<void*>(watcher),
@@ -283,6 +356,10 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void EventLoop::StopWatching(
                                           static_cast<void*>(&watcher),
                                           watcher.applied_, kNotReady));
     watcher.applied_ = kNotReady;
+  }
+  if (watcher.resting_) [[unlikely]] {
+    watcher.resting_ = false;
+    std::erase(resting_, &watcher);
   }
   watcher.wanted_ = kNotReady;
   watcher.handle_ = kNoHandle;

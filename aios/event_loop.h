@@ -130,6 +130,14 @@ class EventLoop {
     }
   }
 
+  // To be called in `OnReady` when it has found nothing to do. A report may be
+  // wrong once; one that comes again and again would keep the loop turning for
+  // nothing, and the kernel does not always say what it is that it reports. So
+  // a watcher that is reported in `kEmptyReportsMax` turns in a row, each time
+  // without reason, is not watched for `kRest`; then it has one more turn, and
+  // so on, until a report has had a reason or did not come.
+  void NothingBehindReport(Watcher& watcher);
+
   // ---- Time.
 
   // The time from which new deadlines count: that of the turn, or the clock's
@@ -259,6 +267,7 @@ class EventLoop {
 
  private:
   friend class Watcher;
+  class RestTimer;
 
   struct Completion {
     CompletionFunction function = nullptr;
@@ -286,6 +295,7 @@ class EventLoop {
   void ApplyInterest();
   inline void ServeReports();
   void ServeUnwanted(const Report& report, Watcher& watcher);
+  void EndRests();
   // Looks at the timers that have expired, and collects in `due_` the deadlines
   // that have passed.
   void FindDue();
@@ -330,6 +340,10 @@ class EventLoop {
   Report* report_end_ = reports_.data();
 
   TicketQueue<Watcher*> interest_queue_;
+  // They are not watched before `rest_timer_` has expired, which is null until
+  // it is first needed.
+  std::vector<Watcher*> resting_;
+  std::unique_ptr<RestTimer> rest_timer_;
   TicketQueue<Watcher*> flush_queue_;
   TicketQueue<Completion> completions_;
 

@@ -17,7 +17,8 @@
 
 namespace aios {
 
-// A host: the text of an IP address, a host name, or an address. Made
+// A host: the text of an IP address, a host name, or an address. Where it is
+// for a socket that aios makes or sends from, ::ffff:a.b.c.d is a.b.c.d. Made
 // implicitly, to be an argument; it owns nothing and never allocates. It refers
 // to the text that it was made from, so use it only as a parameter that ends
 // with its call: what outlives the call copies the text.

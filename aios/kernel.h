@@ -8,7 +8,9 @@
 // rely on these rules and on nothing else.
 //
 //  1. Only `Wait` blocks. Every other call returns at once, whatever the
-//     blocking mode of the descriptor; what would block answers EAGAIN.
+//     blocking mode of the descriptor; what would block answers EAGAIN. But
+//     `Close` may take as long as other code has told a handle to linger:
+//     switch `kLinger` off before, where that may be.
 //  2. Readiness is level-triggered. While a handle is ready in a direction that
 //     its interest asks for, no `Wait` on its poller sleeps, and every `Wait`
 //     reports it or, when the reports do not fit, a later one does, in turn.
@@ -33,11 +35,15 @@
 //     stream, again on every call. Fewer bytes than asked for prove nothing.
 //  8. `Send` takes a prefix of the buffers: at least one byte, or an error.
 //     After the peer is gone the error is EPIPE or ECONNRESET; no signal is
-//     ever raised.
+//     ever raised. ENOBUFS and ENOMEM, here and from calls that receive, are
+//     passing: nothing is lost, the call may be repeated, and the handle may be
+//     reported meanwhile. (They are the end of a datagram that was to be sent.)
 //  9. Datagrams go and come whole, one buffer each. One that is longer than the
 //     buffer is cut and flagged; an empty one is a datagram like any other.
+//     `Adopt` switches off what would join or cut them.
 // 10. An error that the network left on a handle is given once: to the next
-//     call on it, or to `TakeError`.
+//     call on it, or to `TakeError`. Other code that has asked for its details
+//     (IP_RECVERR) may fetch them until the next call that answers EAGAIN.
 // 11. `Connect` answers OK, an error, or EINPROGRESS; then the handle becomes
 //     writable when the attempt has ended, and `TakeError` says how.
 // 12. `Accept` gives connections in the order of their arrival, EAGAIN when
@@ -57,10 +63,14 @@
 // 16. Kernels are safe to use from several threads; one handle and one poller,
 //     `Wake` aside, belong to one thread at a time. So no handle is closed
 //     while another thread waits in a poller that watches it.
+// 17. A poller belongs to the process that made it. A child that has a copy
+//     (fork) may close handles, set interest and destroy the poller, all of
+//     which leaves its parent undisturbed; it must not wait.
 
 #ifndef AIOS_KERNEL_H_
 #define AIOS_KERNEL_H_
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -94,6 +104,9 @@ enum class SocketOption : uint8_t {
   kNoDelay,
   kKeepAlive,
   kIpv6Only,
+  // Whether `Close` waits for what was sent to arrive (SO_LINGER, with a time).
+  // Only to be switched off.
+  kLinger,
 };
 
 enum class Direction : uint8_t { kInput = 1, kOutput = 2, kIo = 3 };
@@ -156,6 +169,13 @@ struct FileStamp {
            a.modified == b.modified && a.changed == b.changed;
   }
 };
+
+// Whether a call that moves bytes of a stream, or receives, has failed for now
+// only: what would block, and rule 8.
+inline bool IsPassing(Error error) {
+  return error.code() == EAGAIN || error.code() == ENOBUFS ||
+         error.code() == ENOMEM;
+}
 
 // One entry of a `Wait`. `error` is set when a change of interest failed late.
 struct Report {

@@ -89,6 +89,8 @@ struct StateAttributes {
   Nanoseconds write_timeout = kForever;
   bool ipv6 = false;
   bool queue_output = false;
+  // The user may have set options of the listening socket.
+  bool handle_given = false;
 };
 
 // Makes states for sockets that aios has made or examined.
@@ -102,6 +104,7 @@ struct StateFactory {
   static inline std::unique_ptr<AsyncIoState> MakeAccepted(
       EventLoop& loop, Handle handle, const StateAttributes& attributes);
   static StateExtras& Extras(AsyncIoState& state) { return state.Extras(); }
+  static void HandleIsGiven(AsyncIoState& state) { state.handle_given_ = true; }
   static EventLoop& Loop(WaitStateCollection& collection);
 
   // Starts connecting; `state` has an unconnected socket, or none and `error`
@@ -134,6 +137,9 @@ inline std::unique_ptr<AsyncIoState> StateFactory::MakeAccepted(
   state->write_timeout_ = attributes.write_timeout;
   if (attributes.ipv6) state->ipv6_ = true;
   if (attributes.queue_output) state->queue_output_ = true;
+  if (attributes.handle_given) [[unlikely]] {
+    HandleIsGiven(*state);
+  }
   if (!attributes.name.empty()) [[unlikely]] {
     state->Extras().name = attributes.name;
   }

@@ -181,7 +181,7 @@ inline void AsyncIoState::SendReplies(EventLoop& loop) {
   Transfer sent;
   if (output_active_ == nullptr &&
       replies.bytes() <= loop.limits().bytes_per_turn_max) [[likely]] {
-    sent = loop.kernel().Send(handle(), replies.buffers());
+    sent = loop.kernel().Send(Watcher::handle(), replies.buffers());
     if (sent.count == replies.bytes()) [[likely]] {
       replies.Clear();
       write_status_ = IoStatus::kOk;
@@ -204,7 +204,8 @@ inline void AsyncIoState::SendDatagramReplies(EventLoop& loop) {
   DatagramReplies& replies = loop.datagram_replies();
   write_status_ = IoStatus::kOk;
   write_error_ = 0;
-  Transfer sent = loop.kernel().SendDatagrams(handle(), replies.datagrams());
+  Transfer sent =
+      loop.kernel().SendDatagrams(Watcher::handle(), replies.datagrams());
   if (sent.count != replies.length()) [[unlikely]] {
     SendRestOfReplies(loop, sent);
   }

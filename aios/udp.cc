@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> MakeUdp(
   }
   absl::StatusOr<std::optional<SocketAddress>> local =
       ResolveLocalEnd(loop, options.local_address, options.local_port,
-                      SocketType::kDatagram, family);
+                      SocketType::kDatagram, family, options.ipv6);
   if (!local.ok()) return local.status();
   Handle handle = kNoHandle;
   Error error =
@@ -112,10 +112,10 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdp(
         loop.names().Port(service, SocketType::kDatagram);
     if (!port.ok()) return port.status();
     SocketAddress target(*ip, *port);
-    if (family != target.family()) {
+    if (options.ipv6 != Ipv6::kAny && family != target.family()) {
       return WrongFamily(target);
     }
-    return MakeUdp(collection, family, &target, options);
+    return MakeUdp(collection, target.family(), &target, options);
   };
   absl::StatusOr<std::unique_ptr<AsyncIoState>> state = make();
   if (!state.ok()) return Refusal("ConnectUdp", name, state.status());
@@ -149,6 +149,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdpInBackground(
         return WrongFamily(SocketAddress(*ip, *port));
       }
       plan.address = *ip;
+      plan.wanted = {ip->is_ipv4(), ip->is_ipv6()};
     }
     if (absl::Status status =
             PlanLocalEnd(loop, options.local_address, options.local_port, plan);

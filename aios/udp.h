@@ -33,7 +33,8 @@ struct UdpOptions {
   // InvalidArgument.
   absl::Duration connect_timeout = absl::InfiniteDuration();
   // The local end; bound when either is given. An address, or a name that is
-  // known without asking a name server (docs/names.md).
+  // known without asking a name server (docs/names.md). A port has one socket
+  // at a time: two would take each other's datagrams.
   std::optional<HostSpec> local_address = {};
   std::optional<Service> local_port = {};
 };

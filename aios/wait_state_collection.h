@@ -57,6 +57,16 @@ struct WaitStateCollectionOptions {
 // `Wait` and `Call` in turn. Its states belong to that thread too. From any
 // other thread only `Apply`, `StopLoop` and `Alive` are allowed, which a debug
 // build checks.
+//
+// It belongs to one process, too. A child that `fork` makes has copies of the
+// collection and of its states. It may leave them alone, or close and destroy
+// them, which closes its copies of the sockets and changes nothing for the
+// parent; and it may make a collection of its own. It must not run its copy, as
+// it would take the parent's reports (a debug build ends it then), nor destroy
+// one of `CreateAndRunWaitStateCollection`, whose thread it does not have.
+// `Shutdown`, and bytes that it reads or writes, are the parent's as well. A
+// fork that runs no handlers of `pthread_atfork` (`_Fork`, `clone`) is not
+// noticed: such a child leaves its copies alone.
 class WaitStateCollection {
  public:
   ~WaitStateCollection();

@@ -69,6 +69,10 @@ class Watcher : private TimerEntry {
   bool internal_ = false;
   // Removed from the loop inside its own callback, which is still running.
   bool removed_ = false;
+  // See `EventLoop::NothingBehindReport`.
+  bool resting_ = false;
+  uint8_t empty_reports_ = 0;
+  uint8_t last_empty_turn_ = 0;
 };
 
 }  // namespace aios

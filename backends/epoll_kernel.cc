@@ -1,5 +1,6 @@
 #include "backends/epoll_kernel.h"
 
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -11,6 +12,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <limits>
+
+#include "aios/check.h"
 
 // epoll_pwait2 counts in nanoseconds instead of milliseconds. It takes a C
 // library that declares it and, at run time, Linux 5.11.
@@ -35,6 +38,18 @@ constexpr size_t kEventsMax = 256;
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 constexpr uint64_t kNanosecondsPerMillisecond = 1'000'000;
 
+// How many forks there were between the first process with a poller and this
+// one.
+std::atomic<int> forks = 0;
+
+int Forks() { return forks.load(std::memory_order_relaxed); }
+
+void CountForks() {
+  static const int registered = pthread_atfork(
+      nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(registered);
+}
+
 class EpollPoller final : public Poller {
  public:
   EpollPoller(int epoll, int wake) : epoll_(epoll), wake_(wake) {}
@@ -45,10 +60,13 @@ class EpollPoller final : public Poller {
 
   int epoll() const { return epoll_; }
   int wake() const { return wake_; }
+  // Whether this process made it, and is not a child of the one that did.
+  bool is_ours() const { return forks_ == Forks(); }
 
  private:
   const int epoll_;
   const int wake_;
+  const int forks_ = Forks();
 };
 
 // In events, the eventfd that `Wake` writes to. No caller has this token.
@@ -122,6 +140,7 @@ inline int WaitForEvents(int epoll, epoll_event* events, int count,
 }  // namespace
 
 Error EpollKernel::NewPoller(std::unique_ptr<Poller>* poller) {
+  CountForks();
   int epoll = epoll_create1(EPOLL_CLOEXEC);
   if (epoll < 0) return Error(errno);
   int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -142,6 +161,11 @@ Error EpollKernel::NewPoller(std::unique_ptr<Poller>* poller) {
 
 Error EpollKernel::SetInterest(Poller& poller, Handle handle, void* token,
                                Readiness from, Readiness to) {
+  // Epoll is shared with the process that made it, which has the same sockets:
+  // what a child removes would be removed for both.
+  if (!Own(poller).is_ours()) [[unlikely]] {
+    return Error();
+  }
   if (to == kNotReady) {
     // Not an empty mask: errors and hang-ups would be reported all the same.
     // Whatever fails here, the handle is not watched afterwards.
@@ -171,6 +195,9 @@ Error EpollKernel::SetInterest(Poller& poller, Handle handle, void* token,
 
 size_t EpollKernel::Wait(Poller& poller, std::span<Report> reports,
                          Nanoseconds timeout) {
+  AIOS_DCHECK(Own(poller).is_ours(),
+              "a collection belongs to the process that made it: a child of "
+              "fork must not run it");
   std::array<epoll_event, kEventsMax> events;
   auto room = static_cast<int>(std::min(reports.size(), events.size()));
   int found = WaitForEvents(Own(poller).epoll(), events.data(), room, timeout);

@@ -255,8 +255,57 @@ NativeOption ToNative(SocketOption option) {
       return {SOL_SOCKET, SO_KEEPALIVE};
     case SocketOption::kIpv6Only:
       return {IPPROTO_IPV6, IPV6_V6ONLY};
+    case SocketOption::kLinger:
+      // Its value is not a number: `GetLinger`.
+      break;
   }
   return {-1, -1};
+}
+
+// Whether closing would wait. Without a time it resets the connection at once.
+Error GetLinger(Handle handle, bool* on) {
+  linger value = {};
+  socklen_t length = sizeof(value);
+  Error error =
+      ErrorOf(getsockopt(handle, SOL_SOCKET, SO_LINGER, &value, &length));
+  if (error.ok()) *on = value.l_onoff != 0 && value.l_linger != 0;
+  return error;
+}
+
+// Options by which other code has datagrams joined or cut, on their way in or
+// out. No error matters: a system without an option does nothing of the kind.
+void KeepDatagramsWhole([[maybe_unused]] Handle handle) {
+#if AIOS_SOCKETS_OF_LINUX
+  for (int name : {UDP_CORK, UDP_SEGMENT, UDP_GRO}) {
+    int off = 0;
+    setsockopt(handle, IPPROTO_UDP, name, &off, sizeof(off));
+  }
+#endif
+}
+
+// Other code may have asked that details of errors be kept for it (IP_RECVERR).
+// As long as they are, the socket is reported as ready, whatever a call says.
+// Called when a call would block, so that the error itself was given before,
+// and whoever was told of it has had the time to fetch them. What follows them
+// in the queue becomes the next error of the socket.
+[[gnu::noinline]] void DropDetailsOfError([[maybe_unused]] Handle handle) {
+#if AIOS_SOCKETS_OF_LINUX
+  int ipv4 = 0;
+  int ipv6 = 0;
+  static_cast<void>(GetIntOption(handle, IPPROTO_IP, IP_RECVERR, &ipv4));
+  static_cast<void>(GetIntOption(handle, IPPROTO_IPV6, IPV6_RECVERR, &ipv6));
+  // Without, there may be other messages, which are none of our business.
+  if (ipv4 == 0 && ipv6 == 0) return;
+  msghdr message = {};
+  recvmsg(handle, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+#endif
+}
+
+// Why a call on a datagram socket has failed.
+Error DatagramError(Handle handle) {
+  Error error = LastError();
+  if (error.code() == EAGAIN) DropDetailsOfError(handle);
+  return error;
 }
 
 iovec ToNative(const ConstBuffer& buffer) {
@@ -440,7 +489,7 @@ Transfer SendMany(Handle handle, std::span<const OutgoingDatagram> datagrams) {
         cut = false;
         continue;
       }
-      if (sent == 0) return {.error = LastError()};
+      if (sent == 0) return {.error = DatagramError(handle)};
       break;
     }
     sent += messages.DatagramsIn(static_cast<size_t>(result));
@@ -455,7 +504,7 @@ Transfer SendMany(Handle handle, std::span<const OutgoingDatagram> datagrams) {
   size_t sent = 0;
   for (const OutgoingDatagram& datagram : datagrams) {
     if (SendDatagram(handle, datagram) < 0) {
-      if (sent == 0) return {.error = LastError()};
+      if (sent == 0) return {.error = DatagramError(handle)};
       break;
     }
     ++sent;
@@ -555,6 +604,7 @@ Error PosixKernel::Adopt(Handle handle, SocketInfo* info) {
     was_nonblocking = (flags & O_NONBLOCK) != 0;
   }
   PreventSignals(handle);
+  if (found.type == SocketType::kDatagram) KeepDatagramsWhole(handle);
   if (was_nonblocking) {
     was_nonblocking_.Insert(handle);
   } else {
@@ -622,6 +672,12 @@ bool PosixKernel::MayRaiseSignal([[maybe_unused]] Handle handle) {
 }
 
 Error PosixKernel::SetOption(Handle handle, SocketOption option, bool on) {
+  if (option == SocketOption::kLinger) {
+    if (on) return Error(EINVAL);
+    linger off = {};
+    return ErrorOf(
+        setsockopt(handle, SOL_SOCKET, SO_LINGER, &off, sizeof(off)));
+  }
   NativeOption native = ToNative(option);
   int value = on ? 1 : 0;
   return ErrorOf(
@@ -629,6 +685,7 @@ Error PosixKernel::SetOption(Handle handle, SocketOption option, bool on) {
 }
 
 Error PosixKernel::GetOption(Handle handle, SocketOption option, bool* on) {
+  if (option == SocketOption::kLinger) return GetLinger(handle, on);
   NativeOption native = ToNative(option);
   int value;
   Error error = GetIntOption(handle, native.level, native.name, &value);
@@ -721,7 +778,9 @@ Transfer PosixKernel::Peek(Handle handle) {
   char byte;
   Transfer transfer = TransferOf(
       Retry([&] { return recv(handle, &byte, 1, kReceiveFlags | MSG_PEEK); }));
-#if !AIOS_SOCKETS_OF_LINUX
+#if AIOS_SOCKETS_OF_LINUX
+  if (transfer.error.code() == EAGAIN) DropDetailsOfError(handle);
+#else
   // It is still there.
   if (!transfer.error.ok() && transfer.error.code() != EAGAIN) {
     static_cast<void>(TakeError(handle));
@@ -779,7 +838,7 @@ Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
     return recvfrom(handle, buffer.data(), buffer.size(),
                     kReceiveFlags | MSG_TRUNC, sender, sender_length);
   });
-  if (result < 0) return LastError();
+  if (result < 0) return DatagramError(handle);
   auto size = static_cast<size_t>(result);
   datagram->size = std::min(size, buffer.size());
   datagram->truncated = size > buffer.size();
@@ -792,7 +851,7 @@ Error PosixKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
   message.msg_iovlen = 1;
   ssize_t result =
       Retry([&] { return recvmsg(handle, &message, kReceiveFlags); });
-  if (result < 0) return LastError();
+  if (result < 0) return DatagramError(handle);
   datagram->size = static_cast<size_t>(result);
   datagram->truncated = (message.msg_flags & MSG_TRUNC) != 0;
   length = message.msg_namelen;
@@ -808,7 +867,9 @@ Transfer PosixKernel::SendDatagrams(
   }
   // One alone is the common case, and cheaper without the batch.
   if (datagrams.size() != 1) return SendMany(handle, datagrams);
-  if (SendDatagram(handle, datagrams[0]) < 0) return {.error = LastError()};
+  if (SendDatagram(handle, datagrams[0]) < 0) {
+    return {.error = DatagramError(handle)};
+  }
   return {.count = 1};
 }
 
@@ -835,7 +896,7 @@ Transfer PosixKernel::ReceiveDatagrams(Handle handle, bool want_sender,
   int result = Retry([&] {
     return recvmmsg(handle, messages.data(), count, kReceiveFlags, nullptr);
   });
-  if (result < 0) return {.error = LastError()};
+  if (result < 0) return {.error = DatagramError(handle)};
   for (size_t i = 0; i < static_cast<size_t>(result); ++i) {
     const msghdr& header = messages[i].msg_hdr;
     datagrams[i].size = messages[i].msg_len;

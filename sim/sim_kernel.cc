@@ -542,6 +542,7 @@ void SimKernel::Disconnect(SimSocket& socket) {
 Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
+  if (option == SocketOption::kLinger && on) return Error(EINVAL);
   if (option == SocketOption::kIpv6Only) {
     if (socket->family != Family::kIpv6) return Error(ENOPROTOOPT);
     if (socket->bound) return Error(EINVAL);

@@ -49,7 +49,7 @@ struct SimSocket {
   SocketType type = SocketType::kStream;
   Family family = Family::kIpv4;
   bool ipv6_only = false;
-  std::array<bool, 5> options = {};  // by SocketOption
+  std::array<bool, 6> options = {};  // by SocketOption
   // What `Adopt` answers, if it is no socket of ours.
   Error foreign;
   // The mode of the descriptor; kernel calls do not care.

@@ -65,7 +65,7 @@ class TcpEndpoint {
   SimSocket* listener = nullptr;
   // Those of the listener when the connection came, and of the socket when it
   // was closed.
-  std::array<bool, 5> options = {};
+  std::array<bool, 6> options = {};
 
   // ---- The program's side.
 

@@ -1951,6 +1951,18 @@ TEST_P(KernelContractInFamily, Options_CanBeSetAndRead) {
   }
 }
 
+TEST_P(KernelContract, Options_LingerIsOffAndCanOnlyBeSwitchedOff) {
+  for (SocketType type : {SocketType::kStream, SocketType::kDatagram}) {
+    Handle handle = Open(type, Family::kIpv4);
+    bool on = true;
+    EXPECT_EQ(kernel().GetOption(handle, SocketOption::kLinger, &on), kOk);
+    EXPECT_FALSE(on);
+    EXPECT_EQ(kernel().SetOption(handle, SocketOption::kLinger, true),
+              Error(EINVAL));
+    EXPECT_EQ(kernel().SetOption(handle, SocketOption::kLinger, false), kOk);
+  }
+}
+
 TEST_P(KernelContract, Options_OfAnotherTypeAreRefused) {
   Handle udp = Open(SocketType::kDatagram, Family::kIpv4);
   EXPECT_FALSE(kernel().SetOption(udp, SocketOption::kNoDelay, true).ok());

@@ -275,6 +275,75 @@ TEST_P(ConnectAcceptTest, Line35_LocalAddressAndPortAreHonoured) {
   }
 }
 
+// Connections to several peers, at the same time and one after the other, with
+// what is left of one by which it was closed.
+TEST_P(ConnectAcceptTest, ALocalPortMayBeThatOfOtherConnections) {
+  std::unique_ptr<TcpListenerPeer> first = world().Listen(Family::kIpv4);
+  std::unique_ptr<TcpListenerPeer> second = world().Listen(Family::kIpv4);
+  std::unique_ptr<TcpListenerPeer> third = world().Listen(Family::kIpv4);
+  bool done = false;
+  for (int attempt = 0; attempt < 5 && !done; ++attempt) {
+    uint16_t port = Listen()->local_port();
+    Recorder connects(*this, "connects", Recorder::kRepeating);
+    auto connect = [&](TcpListenerPeer& listener) {
+      size_t calls = connects.calls().size();
+      absl::StatusOr<std::unique_ptr<AsyncIoState>> state = Connect(
+          listener.address(), connects.Callback(), {.local_port = port});
+      EXPECT_OK(state);
+      EXPECT_TRUE(RunUntil([&] { return connects.calls().size() > calls; }));
+      return *std::move(state);
+    };
+    std::unique_ptr<AsyncIoState> one = connect(*first);
+    if (connects.last().error == Error(EADDRINUSE)) continue;
+    ASSERT_EQ(connects.last().status, IoStatus::kOk);
+    std::unique_ptr<AsyncIoState> two = connect(*second);
+    ASSERT_EQ(connects.last().status, IoStatus::kOk)
+        << connects.last().error.Name();
+    EXPECT_EQ(two->address()->port(), port);
+    // Closed here first, so that the system remembers them for a while.
+    std::unique_ptr<TcpPeer> peer_of_one = first->Accept();
+    std::unique_ptr<TcpPeer> peer_of_two = second->Accept();
+    one.reset();
+    two.reset();
+    EXPECT_TRUE(peer_of_one->ReceiveAll().end);
+    EXPECT_TRUE(peer_of_two->ReceiveAll().end);
+    peer_of_one->Close();
+    peer_of_two->Close();
+    RunFor();
+    std::unique_ptr<AsyncIoState> three = connect(*third);
+    ASSERT_EQ(connects.last().status, IoStatus::kOk)
+        << connects.last().error.Name();
+    EXPECT_EQ(three->address()->port(), port);
+    done = true;
+  }
+  EXPECT_TRUE(done);
+}
+
+// One socket, connected to itself: TCP allows it, and aios does not forbid it.
+TEST_P(ConnectAcceptTest, AConnectionToItselfIsOneLikeAnyOther) {
+  const IpAddress host = world().host_ip(Family::kIpv4);
+  bool done = false;
+  for (int attempt = 0; attempt < 5 && !done; ++attempt) {
+    uint16_t port = Listen()->local_port();
+    Recorder connect(*this, "connect");
+    absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
+        Connect(SocketAddress(host, port), connect.Callback(),
+                {.local_address = host, .local_port = port});
+    ASSERT_OK(state);
+    ASSERT_TRUE(RunUntil(connect));
+    if (connect.last().error == Error(EADDRINUSE)) continue;
+    ASSERT_EQ(connect.last().status, IoStatus::kOk)
+        << connect.last().error.Name();
+    EXPECT_EQ((*state)->address(), (*state)->peer_address());
+    Recorder write(*this, "write");
+    ASSERT_OK((*state)->WriteBuffer("x", write.Callback()));
+    EXPECT_EQ(ReadByte(**state), 'x');
+    ASSERT_TRUE(RunUntil(write));
+    done = true;
+  }
+  EXPECT_TRUE(done);
+}
+
 TEST_P(ConnectAcceptTest, Line35_LocalAddressAloneGetsAPortOfTheSystem) {
   std::unique_ptr<TcpListenerPeer> listener = world().Listen(Family::kIpv4);
   const std::string local = world().host_ip(Family::kIpv4).ToString();

@@ -875,7 +875,7 @@ TEST_P(ReadingTest, BrokenStreamIsReadNoFurtherByAReadWithChecking) {
   ASSERT_OK(channel.state->ReadWithChecking(
       first.Callback([&](AsyncIoState&, const IoResult& result) {
         if (result.ok() && result.count == 3) {
-          faults.FailNth(KernelCall::kReceive, 1, Error(ENOMEM));
+          faults.FailNth(KernelCall::kReceive, 1, Error(EHOSTUNREACH));
         }
       })));
   channel.peer->Send("abc");
@@ -883,7 +883,7 @@ TEST_P(ReadingTest, BrokenStreamIsReadNoFurtherByAReadWithChecking) {
       RunUntil([&] { return first.called() && first.last().count == 3; }));
   channel.peer->Send("d");
   ASSERT_TRUE(RunUntil([&] { return first.callbacks_alive() == 0; }));
-  ASSERT_EQ(first.last().error, Error(ENOMEM));
+  ASSERT_EQ(first.last().error, Error(EHOSTUNREACH));
   Recorder read(*this, "checking", Recorder::kRepeating);
   Recorder write(*this, "write");
   ASSERT_OK(channel.state->ReadWithChecking(
@@ -894,7 +894,7 @@ TEST_P(ReadingTest, BrokenStreamIsReadNoFurtherByAReadWithChecking) {
       })));
   ASSERT_TRUE(RunUntil([&] { return read.calls().size() == 2; }));
   EXPECT_EQ(read.last().status, IoStatus::kError);
-  EXPECT_EQ(read.last().error, Error(ENOMEM));
+  EXPECT_EQ(read.last().error, Error(EHOSTUNREACH));
   EXPECT_EQ(read.last().data, "abc");
 }
 

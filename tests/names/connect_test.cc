@@ -118,6 +118,33 @@ TEST_P(ConnectTest, TheNextAddressIsTriedWhenOneRefuses) {
   }
 }
 
+TEST_P(ConnectTest, AttemptsShareALocalPort) {
+  std::unique_ptr<TcpListenerPeer> listener = world().Listen(Family::kIpv4);
+  IpAddress silent = IpAddress::Parse("192.0.2.1").value();
+  IpAddress good = IpAddress::Parse("192.0.2.2").value();
+  files_.redirections = {{silent, world().SilentAddress(Family::kIpv4)},
+                         {good, listener->address()}};
+  // The silent one is tried for as long as it is alone, the good one then.
+  server_.Add("two.example", silent.ToString());
+  server_.Add("two.example", good.ToString());
+  bool done = false;
+  // Somebody else may take the port before it is bound again: another one then.
+  for (int attempt = 0; attempt < 5 && !done; ++attempt) {
+    uint16_t port = MakeUdp()->address()->port();
+    Recorder connect(*this);
+    std::unique_ptr<AsyncIoState> state =
+        Connect("two.example", listener->address().port(), connect,
+                {.connect_timeout = absl::Seconds(5), .local_port = port});
+    ASSERT_TRUE(ServeUntil([&] { return connect.called(); }));
+    if (connect.last().error == Error(EADDRINUSE)) continue;
+    ASSERT_EQ(connect.last().status, IoStatus::kOk) << detail_;
+    EXPECT_EQ(state->address()->port(), port);
+    EXPECT_EQ(state->peer_address(), listener->address());
+    done = true;
+  }
+  EXPECT_TRUE(done);
+}
+
 TEST_P(ConnectTest, TheNextAddressIsTriedAfterAWhileWhenOneIsSilent) {
   AIOS_NEEDS_SILENT_ADDRESS(world());
   std::unique_ptr<TcpListenerPeer> listener = world().Listen(Family::kIpv4);

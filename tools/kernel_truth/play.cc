@@ -28,6 +28,8 @@ std::string_view Name(SocketOption option) {
       return "keep alive";
     case SocketOption::kIpv6Only:
       return "IPv6 only";
+    case SocketOption::kLinger:
+      return "linger";
   }
   return "?";
 }
