@@ -20,7 +20,7 @@ FLAGS = ["-std=c++20", "-I.", "-Wall", "-Wextra"]
 FLAGS += ["-isystemtests/kqueue_double", "-DAIOS_KQUEUE_FLAVOUR=neutral",
           "-DAIOS_KQUEUE_HAS_USER_FILTER=1", "-DAIOS_KQUEUE_HAS_INTEGER_UDATA=0",
           "-DAIOS_KQUEUE_OVERWRITES_UDATA=0", "-DAIOS_KQUEUE_ERRORS_KEEP_FLAGS=0",
-          "-DAIOS_KQUEUE_TICK_NANOSECONDS=1"]
+          "-DAIOS_KQUEUE_TICK_NANOSECONDS=1", "-DAIOS_SYSTEM_HABITS=aios::test::kNetbsd"]
 # How many commits back a file counts as changed.
 RECENT = 10
 
