@@ -1,5 +1,7 @@
 #include "aios/cares_channel.h"
 
+// Versions to come mark as deprecated what they keep.
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 #include <algorithm>
@@ -7,11 +9,11 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include "aios/name_service.h"
-#include "aios/name_tables.h"
 
 namespace aios {
 
@@ -28,8 +30,9 @@ constexpr int kDatagramsPerCallMax = 64;
 // would find nothing due, again and again until the clock has moved on.
 constexpr Nanoseconds kTimeoutGranularity = 1'000'000;
 
-// Addresses of one answer; a message over TCP has room for thousands.
-constexpr size_t kAddressesMax = 32;
+// A server that has answered so many questions only without EDNS, and none with
+// it, does not answer EDNS. One may be chance: the query with EDNS was lost.
+constexpr int kAnswersWithoutEdns = 2;
 
 constexpr int kRcodeFormatError = 1;
 constexpr int kRcodeServerFailure = 2;
@@ -37,8 +40,9 @@ constexpr int kRcodeNotImplemented = 4;
 constexpr int kRcodeRefused = 5;
 // In a message: the byte with the response code.
 constexpr size_t kRcodeOffset = 3;
-constexpr int kTypeA = 1;
-constexpr int kTypeAaaa = 28;
+// And the low byte of the number of additional records.
+constexpr size_t kAdditionalOffset = 11;
+constexpr int kClassInternet = 1;
 
 // For c-ares, which reads `errno`.
 int Fail(Error error) {
@@ -123,28 +127,6 @@ Error ErrorOf(int status, int refusal) {
   }
 }
 
-// The name of the question of a DNS message in lower case, and its type; false
-// when there is no whole one.
-bool ReadQuestion(std::string_view message, std::string* name, int* type) {
-  size_t at = 12;
-  while (at < message.size()) {
-    auto length = static_cast<unsigned char>(message[at]);
-    ++at;
-    if (length == 0) {
-      if (message.size() - at < 4) return false;
-      *type = static_cast<unsigned char>(message[at]) << 8 |
-              static_cast<unsigned char>(message[at + 1]);
-      *name = LowerCase(*name);
-      return true;
-    }
-    if (length > 63 || message.size() - at < length) return false;
-    if (!name->empty()) name->push_back('.');
-    name->append(message.substr(at, length));
-    at += length;
-  }
-  return false;
-}
-
 void InitialiseLibrary() {
   // Once in a process; c-ares counts, and does nothing that could fail.
   static const int initialised = ares_library_init(ARES_LIB_INIT_ALL);
@@ -178,7 +160,8 @@ class CaresChannel::Socket final : public Watcher {
     loop.kernel().Close(handle);
   }
 
-  Error Connect(const SocketAddress& address) {
+  Error Connect(size_t server, const SocketAddress& address) {
+    server_ = server;
     return loop()->kernel().Connect(handle(), address);
   }
 
@@ -217,7 +200,9 @@ class CaresChannel::Socket final : public Watcher {
         continue;
       }
       if (sender != nullptr) *sender = datagram.sender;
-      channel_.NoticeRefusal({buffer.data(), datagram.size});
+      std::string_view message(buffer.data(), datagram.size);
+      channel_.NoticeAnswer(server_, message);
+      channel_.NoticeRefusal(message);
       return {.count = datagram.size};
     }
     return {.error = Error(EAGAIN)};
@@ -238,6 +223,7 @@ class CaresChannel::Socket final : public Watcher {
       datagram.append(buffer.data, buffer.size);
     }
     size_t size = datagram.size();
+    channel_.Prepare(server_, &datagram);
     // c-ares would take "would block" for a bad server.
     if (unsent_.empty()) {
       Error error = SendNow(datagram);
@@ -315,6 +301,8 @@ class CaresChannel::Socket final : public Watcher {
 
   CaresChannel& channel_;
   const SocketType type_;
+  // Of the channel's, once it is connected.
+  size_t server_ = 0;
   Readiness wanted_by_cares_ = kNotReady;
   // The kernel cannot watch it.
   Error failed_;
@@ -367,16 +355,10 @@ struct CaresChannel::Calls {
     Socket* socket = self.Find(handle);
     if (socket == nullptr) return Fail(Error(EBADF));
     SocketAddress address = FromNative(native);
+    size_t server = self.FindServer(address);
+    if (server == self.servers_.size()) return Fail(Error(EINVAL));
     // c-ares forgets the zone of a server.
-    for (const SocketAddress& server : self.servers_) {
-      if (server.port() == address.port() &&
-          server.family() == address.family() &&
-          server.ip().ipv6() == address.ip().ipv6()) {
-        address = server;
-        break;
-      }
-    }
-    Error error = socket->Connect(address);
+    Error error = socket->Connect(server, self.servers_[server].address);
     return error.ok() ? 0 : Fail(error);
   }
 
@@ -423,9 +405,14 @@ struct CaresChannel::Calls {
   }
 
   static void Answered(void* object, int status, int /*timeouts*/,
-                       ares_addrinfo* info) {
+                       unsigned char* message, int size) {
     auto& question = *static_cast<Question*>(object);
-    question.channel->Reply(question, status, info);
+    std::string_view bytes;
+    if (message != nullptr && size > 0) {
+      bytes = {reinterpret_cast<const char*>(message),
+               static_cast<size_t>(size)};
+    }
+    question.channel->Reply(question, status, bytes);
   }
 };
 
@@ -438,25 +425,23 @@ std::unique_ptr<CaresChannel> CaresChannel::Make(
   InitialiseLibrary();
   std::unique_ptr<CaresChannel> self(new CaresChannel(reply, context));
   loop.Add(*self, kNoHandle, /*internal=*/true);
-  self->servers_ = options.servers;
+  for (const SocketAddress& address : options.servers) {
+    self->servers_.push_back({.address = address});
+  }
 
   // Whatever is not said here, c-ares would look for in files and in the
   // environment.
   std::string lookups = "b";
   std::string no_file = "/dev/null";
-  std::vector<std::string> domains = options.search_domains;
-  std::vector<char*> domain_texts;
-  domain_texts.reserve(domains.size());
-  for (std::string& domain : domains) domain_texts.push_back(domain.data());
   ares_options native = {};
-  native.flags = ARES_FLAG_EDNS | ARES_FLAG_NOALIASES;
+  native.flags = ARES_FLAG_EDNS;
   native.ednspsz = kUdpSize;
   native.timeout =
       static_cast<int>(std::max<Nanoseconds>(options.timeout / 1'000'000, 1));
   native.tries = options.tries;
-  native.ndots = options.ndots;
-  native.domains = domain_texts.data();
-  native.ndomains = static_cast<int>(domain_texts.size());
+  native.ndots = 1;
+  native.domains = nullptr;
+  native.ndomains = 0;
   native.lookups = lookups.data();
   native.sock_state_cb = &Calls::State;
   native.sock_state_cb_data = self.get();
@@ -528,49 +513,24 @@ void CaresChannel::OnCollectionClose() { loop()->names().Close(); }
 void CaresChannel::Ask(std::string_view name, Family family, void* object) {
   Question& question = questions_.emplace_back();
   question.channel = this;
-  question.name = LowerCase(name);
+  question.name = name;
   question.family = family;
   question.object = object;
+  question.sent.resize(servers_.size());
   question.place = std::prev(questions_.end());
   Start(question);
   AfterCall();
 }
 
 void CaresChannel::Start(Question& question) {
-  ares_addrinfo_hints hints = {};
-  hints.ai_flags = ARES_AI_NOSORT;
-  hints.ai_family = question.family == Family::kIpv4 ? AF_INET : AF_INET6;
   loop()->kernel().RunLibrary([&] {
-    ares_getaddrinfo(channel_, question.name.c_str(), nullptr, &hints,
-                     &Calls::Answered, &question);
+    ares_query(channel_, question.name.c_str(), kClassInternet,
+               DnsType(question.family), &Calls::Answered, &question);
   });
 }
 
-void CaresChannel::Reply(Question& question, int status, ares_addrinfo* info) {
-  CaresReply reply;
-  if (info != nullptr) {
-    int64_t ttl = INT32_MAX;
-    for (const ares_addrinfo_cname* cname = info->cnames; cname != nullptr;
-         cname = cname->next) {
-      ttl = std::min<int64_t>(ttl, cname->ttl);
-    }
-    for (const ares_addrinfo_node* node = info->nodes; node != nullptr;
-         node = node->ai_next) {
-      if (node->ai_addr == nullptr || reply.addresses.size() == kAddressesMax) {
-        continue;
-      }
-      // A server may answer with more than it was asked for.
-      if (node->ai_addr->sa_family !=
-          (question.family == Family::kIpv4 ? AF_INET : AF_INET6)) {
-        continue;
-      }
-      ttl = std::min<int64_t>(ttl, node->ai_ttl);
-      reply.addresses.push_back(FromNative(node->ai_addr).ip());
-    }
-    // RFC 2181, section 8: one that would be negative is zero.
-    reply.ttl_seconds = std::max<int64_t>(ttl, 0);
-    ares_freeaddrinfo(info);
-  }
+void CaresChannel::Reply(Question& question, int status,
+                         std::string_view message) {
   // The end of the channel: whoever asked has gone.
   if (channel_ == nullptr) return;
   if (status == ARES_EFORMERR && !question.asked_again) {
@@ -580,10 +540,18 @@ void CaresChannel::Reply(Question& question, int status, ares_addrinfo* info) {
     again_.push_back(&question);
     return;
   }
-  reply.error = ErrorOf(status, question.refusal);
-  // An alias that leads nowhere is a success to some versions.
-  if (reply.error.ok() && reply.addresses.empty()) {
-    reply.error = Error(LookupError::kNoAddress);
+  CaresReply reply = {.error = ErrorOf(status, question.refusal)};
+  if (reply.error.ok()) {
+    std::optional<DnsAddresses> found =
+        ReadDnsAddresses(message, question.name, question.family);
+    if (!found.has_value()) {
+      reply.error = Error(LookupError::kMalformedAnswer);
+    } else if (found->addresses.empty()) {
+      reply.error = Error(LookupError::kNoAddress);
+    } else {
+      reply.addresses = std::move(found->addresses);
+      reply.ttl_seconds = found->ttl_seconds;
+    }
   }
   void* object = question.object;
   questions_.erase(question.place);
@@ -649,19 +617,64 @@ void CaresChannel::NoticeRefusal(std::string_view message) {
       rcode != kRcodeRefused) {
     return;
   }
-  std::string name;
-  int type = 0;
-  if (!ReadQuestion(message, &name, &type)) return;
+  std::optional<DnsQuestion> asked = ReadDnsQuestion(message);
+  if (!asked.has_value()) return;
   for (Question& question : questions_) {
-    std::string_view asked = question.name;
-    if (asked.ends_with('.')) asked.remove_suffix(1);
-    // A search domain may follow.
-    if (type == (question.family == Family::kIpv4 ? kTypeA : kTypeAaaa) &&
-        name.starts_with(asked) &&
-        (name.size() == asked.size() || name[asked.size()] == '.')) {
-      question.refusal = rcode;
-    }
+    if (IsAbout(question, *asked)) question.refusal = rcode;
   }
+}
+
+void CaresChannel::Prepare(size_t server, std::string* query) {
+  const Server& known = servers_[server];
+  if (known.answers_edns || query->size() <= kAdditionalOffset) return;
+  std::optional<DnsQuestion> asked = ReadDnsQuestion(*query);
+  if (!asked.has_value()) return;
+  Question* question = FindQuestion(*asked);
+  if (question == nullptr) return;
+  // The record of EDNS is the only one, and the last.
+  char& additional = (*query)[kAdditionalOffset];
+  Sent& sent = question->sent[server];
+  if (additional == 1 &&
+      (sent != Sent::kNotYet || known.answers_without >= kAnswersWithoutEdns)) {
+    additional = 0;
+    query->resize(asked->end);
+  }
+  sent = additional == 1 ? Sent::kWithEdns : Sent::kWithout;
+}
+
+void CaresChannel::NoticeAnswer(size_t server, std::string_view message) {
+  Server& known = servers_[server];
+  if (known.answers_edns) return;
+  std::optional<DnsQuestion> asked = ReadDnsQuestion(message);
+  if (!asked.has_value()) return;
+  const Question* question = FindQuestion(*asked);
+  if (question == nullptr) return;
+  if (question->sent[server] == Sent::kWithEdns) {
+    known.answers_edns = true;
+  } else if (known.answers_without < kAnswersWithoutEdns) {
+    ++known.answers_without;
+  }
+}
+
+bool CaresChannel::IsAbout(const Question& question, const DnsQuestion& asked) {
+  return asked.type == DnsType(question.family) && asked.name == question.name;
+}
+
+CaresChannel::Question* CaresChannel::FindQuestion(const DnsQuestion& asked) {
+  auto found = std::find_if(
+      questions_.begin(), questions_.end(),
+      [&asked](const Question& one) { return IsAbout(one, asked); });
+  return found == questions_.end() ? nullptr : &*found;
+}
+
+size_t CaresChannel::FindServer(const SocketAddress& address) const {
+  auto found = std::find_if(
+      servers_.begin(), servers_.end(), [&address](const Server& server) {
+        return server.address.port() == address.port() &&
+               server.address.family() == address.family() &&
+               server.address.ip().ipv6() == address.ip().ipv6();
+      });
+  return static_cast<size_t>(found - servers_.begin());
 }
 
 bool CaresChannel::MayTakeFormatError() const {

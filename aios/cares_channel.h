@@ -13,23 +13,21 @@
 #include <vector>
 
 #include "aios/address.h"
+#include "aios/dns_answer.h"
 #include "aios/error.h"
 #include "aios/event_loop.h"
 #include "aios/kernel.h"
 #include "aios/watcher.h"
 
 struct ares_channeldata;
-struct ares_addrinfo;
 
 namespace aios {
 
 // Everything that c-ares is told.
 struct CaresConfiguration {
   std::vector<SocketAddress> servers;
-  std::vector<std::string> search_domains;
   Nanoseconds timeout = 0;
   int tries = 1;
-  int ndots = 1;
 
   friend bool operator==(const CaresConfiguration&,
                          const CaresConfiguration&) = default;
@@ -42,7 +40,9 @@ struct CaresReply {
   int64_t ttl_seconds = 0;
 };
 
-// Asks the name servers for addresses. A channel walks its timers second by
+// Asks the name servers for addresses of names as they are: which names those
+// should be is not c-ares' to say, and neither what an answer means. A channel
+// walks its timers second by
 // second from the last time it was used: one that was idle for long is better
 // made anew.
 class CaresChannel final : private Watcher {
@@ -59,14 +59,27 @@ class CaresChannel final : private Watcher {
   // Questions in progress are not answered any more.
   ~CaresChannel() override;
 
-  // Asks for the addresses of `name` in `family`.
+  // Asks for the addresses of `name`, in lower case, in `family`.
   void Ask(std::string_view name, Family family, void* object);
 
   size_t questions() const { return questions_.size(); }
 
+  // What `other`, which has the same servers, has found out about them.
+  void Learn(const CaresChannel& other) { servers_ = other.servers_; }
+
  private:
   class Socket;
   struct Calls;  // from c-ares to us
+
+  struct Server {
+    SocketAddress address;
+    // It has answered a query with EDNS.
+    bool answers_edns = false;
+    // How many questions it has answered only when they came again, without.
+    int answers_without = 0;
+  };
+
+  enum class Sent : uint8_t { kNotYet, kWithEdns, kWithout };
 
   struct Question {
     CaresChannel* channel = nullptr;
@@ -76,6 +89,8 @@ class CaresChannel final : private Watcher {
     // Of an answer that c-ares has passed over, to ask the next server.
     int refusal = 0;
     bool asked_again = false;
+    // The last query for it over UDP, by server.
+    std::vector<Sent> sent;
     std::list<Question>::iterator place;
   };
 
@@ -90,20 +105,29 @@ class CaresChannel final : private Watcher {
   void OnCollectionClose() override;
 
   void Start(Question& question);
-  void Reply(Question& question, int status, ares_addrinfo* info);
+  void Reply(Question& question, int status, std::string_view message);
   // Tells c-ares that sockets are ready, and what follows from it.
   void Process(Handle readable, Handle writable);
   void AfterCall();
+  // Takes EDNS out of a query for a server that may not answer it otherwise.
+  void Prepare(size_t server, std::string* query);
+  // Learns from an answer over UDP whether the server minds EDNS.
+  void NoticeAnswer(size_t server, std::string_view message);
   void NoticeRefusal(std::string_view message);
   // When a server does not know EDNS, c-ares (before 1.19) gives the query new
   // memory, though it may wait to be sent by TCP from where it was.
   bool MayTakeFormatError() const;
   Socket* Find(Handle handle) const;
+  // The place of the server with this address, but for its zone.
+  size_t FindServer(const SocketAddress& address) const;
+  static bool IsAbout(const Question& question, const DnsQuestion& asked);
+  // Null when there is none. Of several, any one.
+  Question* FindQuestion(const DnsQuestion& asked);
 
   const ReplyFunction reply_;
   void* const context_;
   ares_channeldata* channel_ = nullptr;
-  std::vector<SocketAddress> servers_;
+  std::vector<Server> servers_;
   std::list<Question> questions_;
   // To be asked once more, when c-ares has returned.
   std::vector<Question*> again_;

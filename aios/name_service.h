@@ -4,11 +4,9 @@
 #ifndef AIOS_NAME_SERVICE_H_
 #define AIOS_NAME_SERVICE_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,8 +30,19 @@
 namespace aios {
 
 struct NameQuestion;
+struct NameServers;
 
-// Somebody who waits for the answer to a question. Destroying it gives up.
+// What there is to be said about name servers, by the options and by files.
+struct NameConfiguration {
+  CaresConfiguration cares;
+  std::vector<std::string> search_domains;
+  int ndots = 1;
+
+  friend bool operator==(const NameConfiguration&,
+                         const NameConfiguration&) = default;
+};
+
+// Somebody who waits for what a name has in one family. Destroying it gives up.
 class NameWaiter {
  public:
   NameWaiter(const NameWaiter&) = delete;
@@ -53,6 +62,7 @@ class NameWaiter {
   friend class NameService;
 
   NameQuestion* question_ = nullptr;
+  Family family_ = Family::kIpv4;
   NameWaiter* previous_ = nullptr;
   NameWaiter* next_ = nullptr;
 };
@@ -72,8 +82,9 @@ class NameService {
   const Answer* Known(std::string_view name, Family family);
 
   // Asks the servers, or joins those who have asked already; before that, waits
-  // until the hosts file is read, in which the name may be. ResourceExhausted
-  // when too many questions wait.
+  // until the hosts file is read, in which the name may be. Whoever asks for
+  // both families hears of the addresses of one name. ResourceExhausted when
+  // too many questions wait.
   absl::Status Ask(std::string_view name, Family family, NameWaiter& waiter);
 
   // A port as `LiteralPort` gives it, or that of a service name: NotFound when
@@ -85,23 +96,30 @@ class NameService {
   // Nobody is told of any answer any more. What is known stays so.
   void Close();
 
-  // Questions that have no answer yet.
-  size_t questions() const { return questions_.size(); }
-
  private:
   friend class NameWaiter;
 
   static void OnHostsFile(void* self);
-  static void OnReply(void* self, void* question, CaresReply reply);
+  static void OnReply(void* self, void* part, CaresReply reply);
   static void RunReplies(void* self);
-  void Finish(NameQuestion& question, const CaresReply& reply);
   void StartQuestions();
-  bool HaveChannel(Error* error);
-  Error ReadConfiguration(CaresConfiguration* options);
+  void Begin(NameQuestion& question);
+  void Start(NameQuestion& question, Family family);
+  bool HaveChannel(NameServers& servers, Error* error);
+  // Hands out what has come of it, and sees to what is next.
+  void GoOn(NameQuestion& question);
+  void Finish(NameQuestion& question, Family family, const CaresReply& reply);
+  void Erase(NameQuestion& question);
+  // Whether what it is answered holds for those who ask now.
+  bool IsCurrent(const NameQuestion& question) const;
+
+  void RefreshUsed();
+  // An error when there is no configuration.
+  Error RefreshConfiguration();
+  Error ReadConfiguration(NameConfiguration* configuration);
+  void GiveUpOldest();
   // Null when the name is not in it.
   const Answer* InHostsFile(std::string_view name, Family family);
-  const Answer* InHostsFile(const NameQuestion& question);
-  void Forget(NameQuestion& question);
   const Answer& AnswerFromTable(const HostsTable::Addresses& addresses,
                                 Family family);
   void FillAnswer(const std::vector<IpAddress>& addresses, Answer& answer);
@@ -118,18 +136,19 @@ class NameService {
   ServicesTable services_;
   SystemFile resolv_conf_;
 
-  std::map<std::string, std::unique_ptr<NameQuestion>, std::less<>> questions_;
-  // Those that are not with the servers yet, in order; null: forgotten.
-  std::deque<NameQuestion*> backlog_;
+  std::list<std::unique_ptr<NameQuestion>> questions_;
+  // Those that whoever asks now may join, by their names.
+  std::map<std::string_view, NameQuestion*> by_name_;
+  // Those that have something to ask, in order.
+  std::list<NameQuestion*> backlog_;
+  // Questions of a name and a family that are with the servers.
   size_t asked_ = 0;
-  std::vector<NameQuestion*> replied_;
+  std::vector<void*> replied_;
   Ticket ticket_ = kNoTicket;
 
-  // Null while there is nothing to ask, or nobody. What it was made with.
-  std::unique_ptr<CaresChannel> channel_;
-  CaresConfiguration channel_options_;
-  bool configured_ = false;
-  Nanoseconds channel_used_ = 0;
+  // The last ones are those that new questions go to; the others have questions
+  // under way.
+  std::list<std::unique_ptr<NameServers>> servers_;
 };
 
 // Which of two errors tells more: that there is nothing in one family tells

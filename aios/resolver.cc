@@ -140,6 +140,12 @@ void Lookup::CompleteWhenAnswered() {
   for (const std::unique_ptr<Waiter>& waiter : waiters_) {
     if (waiter != nullptr && !waiter->answered()) return;
   }
+  CompleteWithAnswers(WorseOf(errors_[0], errors_[1]));
+}
+
+void Lookup::CompleteWithAnswers(Error error) {
+  // About to end already, as it is.
+  if (ended_ || ticket_ != kNoTicket) return;
   if (both_) {
     if (destinations_.size() > 1) {
       FindSources(loop()->kernel(), destinations_);
@@ -147,7 +153,7 @@ void Lookup::CompleteWhenAnswered() {
     }
     AddAddresses(destinations_);
   }
-  Complete(addresses_.empty() ? WorseOf(errors_[0], errors_[1]) : Error());
+  Complete(addresses_.empty() ? error : Error());
 }
 
 void Lookup::Complete(Error error) {
@@ -172,7 +178,8 @@ Nanoseconds Lookup::OnTimer(Nanoseconds now) {
 }
 
 void Lookup::OnDue(uint8_t /*which*/) {
-  if (deadline_ <= loop()->Now()) Complete(Error(LookupError::kTimedOut));
+  if (deadline_ > loop()->Now()) return;
+  CompleteWithAnswers(Error(LookupError::kTimedOut));
 }
 
 void Lookup::Run(void* self) { static_cast<Lookup*>(self)->CallBack(); }

@@ -32,7 +32,8 @@ enum class LookupFamily : uint8_t { kIpv4, kIpv6, kBoth };
 
 struct LookupOptions {
   LookupFamily family = LookupFamily::kBoth;
-  // Within which the answer must be there. Zero or negative: InvalidArgument.
+  // Within which the answer must be there; if by then one family has answered
+  // with addresses, these are the answer. Zero or negative: InvalidArgument.
   absl::Duration timeout = absl::InfiniteDuration();
   // Whose service it is; not given: the first one of that name.
   std::optional<SocketType> socket_type = {};
@@ -94,6 +95,8 @@ class Lookup final : private Watcher {
   void Take(Family family, const Answer& answer);
   void AddAddresses(const std::vector<Destination>& destinations);
   void CompleteWhenAnswered();
+  // With the addresses there are, or else with `error`.
+  void CompleteWithAnswers(Error error);
   void Complete(Error error);
   void End();
   static void Run(void* self);

@@ -37,7 +37,9 @@ struct ResolverOptions {
 
   // Domains that are tried behind a name that does not end in a dot: at most
   // 64; default none. A name with at least `ndots` dots (0 to 15, default 1) is
-  // tried as it is first, otherwise last.
+  // tried as it is first, otherwise last. The search ends at the first name
+  // that has an address of either family; docs/names.md says what errors do to
+  // it.
   std::optional<std::vector<std::string>> search_domains = {};
   std::optional<int> ndots = {};
 
@@ -78,15 +80,15 @@ struct ResolverOptions {
   absl::Duration negative_ttl = absl::Seconds(5);
   absl::Duration failure_ttl = absl::Seconds(1);
 
-  // Answers that are kept, one for each name and family. The one that was not
-  // used for the longest time makes room.
+  // Names whose answers are kept. The one that was not used for the longest
+  // time makes room.
   size_t answers_max = 2048;
 
   // Questions, of a name and a family, that are with the servers at a time; the
   // others wait. Not so many that their answers overrun the receive buffer.
   size_t questions_max = 128;
 
-  // Questions that wait. A lookup that needs one more is refused with
+  // Names that wait. A lookup that needs one more is refused with
   // ResourceExhausted.
   size_t questions_waiting_max = 65536;
 };

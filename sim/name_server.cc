@@ -46,7 +46,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(DnsFault::kCount)>
         "wrong_id",  "wrong_question", "other_address",   "forged",
         "poisoned",  "empty",          "garbage",         "cut_off",
         "name_loop", "oversized",      "out_of_order",    "twice",
-        "tcp_reset", "tcp_end",        "tcp_silence",
+        "tcp_reset", "tcp_end",        "tcp_silence",     "silence_to_edns",
 };
 
 DnsName NameOf(std::string_view text) {
@@ -674,6 +674,10 @@ void NameServer::AnswerBy(Rule* rule, const Client& client,
       } else {
         put_bytes(right_bytes);
       }
+      break;
+    case DnsFault::kSilenceToEdns:
+      effective = !client.tcp() && FindOpt(query) != nullptr;
+      if (!effective) put_bytes(right_bytes);
       break;
     case DnsFault::kTruncated:
       effective = !client.tcp() && !right.truncated;

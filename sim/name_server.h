@@ -80,6 +80,8 @@ enum class DnsFault : uint8_t {
   kTcpReset,
   kTcpEnd,
   kTcpSilence,
+  // UDP: no answer to a query with EDNS, as some old servers and firewalls do.
+  kSilenceToEdns,
   kCount,
 };
 

@@ -111,6 +111,44 @@ SIMULATED_TEST(SimulatedConnect, TriesOneAddressAfterTheOther) {
   EXPECT_EQ(world.accepted.size(), 1u);
 }
 
+// IPv4 of the name itself, IPv6 of another one that a search domain leads to:
+// the connection must not end there, whichever is quicker to answer.
+SIMULATED_TEST(SimulatedConnect, AllAddressesAreThoseOfOneName) {
+  for (bool slow : {false, true}) {
+    Simulation inner({.seed = simulation.seed()});
+    World world(inner);
+    world.here =
+        MakeWaitStateCollection(
+            world.client.kernel(),
+            {.resolver = {.servers = {{{inner.hosts()[3]->ipv4(), 53}}},
+                          .search_domains = {{"corp.test"}}}})
+            .value();
+    world.dns.AddAddress("www.shop.test", world.idle.ipv4());
+    world.dns.AddAddress("www.shop.test.corp.test", world.server.ipv6());
+    if (slow) {
+      world.dns.AddRule({.type = DnsType::kA, .delay = absl::Milliseconds(80)});
+    }
+    world.Connect("www.shop.test");
+    EXPECT_TRUE(inner.RunUntil([&] { return world.calls != 0; }));
+    EXPECT_EQ(world.status, "ECONNREFUSED") << world.detail;
+    EXPECT_EQ(world.dns.CountQueries("www.shop.test.corp.test"), 0u);
+  }
+}
+
+SIMULATED_TEST(SimulatedConnect, AnAddressThatIsThereTwiceIsTriedOnce) {
+  World world(simulation);
+  for (int i = 0; i != 3; ++i) {
+    world.dns.AddAddress("www.test", world.idle.ipv4());
+  }
+  world.Connect("www.test");
+  EXPECT_TRUE(simulation.RunUntil([&] { return world.calls != 0; }));
+  std::string text = SocketAddress(world.idle.ipv4(), 80).ToString();
+  size_t first = world.detail.find(text);
+  ASSERT_NE(first, std::string::npos) << world.detail;
+  EXPECT_EQ(world.detail.find(text, first + 1), std::string::npos)
+      << world.detail;
+}
+
 SIMULATED_TEST(SimulatedConnect, ALoserThatAnswersLaterIsClosed) {
   World world(simulation);
   // Both families of the server, the one by a long way.

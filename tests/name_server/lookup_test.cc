@@ -401,6 +401,85 @@ SIMULATED_TEST(SimulatedLookup, OddAnswersAreUnderstood) {
   EXPECT_EQ(world.dns.fault_count(DnsFault::kFormatErrorToEdns).effective, 1u);
 }
 
+// ---- Servers that do not answer queries with EDNS.
+
+SIMULATED_TEST(SimulatedLookup, AQuestionComesAgainWithoutEdns) {
+  World world(simulation);
+  world.dns.AddRule({.fault = DnsFault::kSilenceToEdns});
+  std::unique_ptr<Looked> looked = world.Finish("v4.test");
+  EXPECT_EQ(looked->All(), "OK 10.1.0.1");
+  EXPECT_TRUE(Between(looked->took, 500, 505)) << looked->took;
+  ASSERT_EQ(world.dns.queries().size(), 2u);
+  EXPECT_TRUE(world.dns.queries()[0].edns);
+  EXPECT_FALSE(world.dns.queries()[1].edns);
+  EXPECT_EQ(world.dns.malformed(), 0u);
+  // A second question makes it certain; from then on there is nothing to wait
+  // for, also when the resolver was idle for long.
+  EXPECT_EQ(world.Finish("both.test")->All(), "OK 10.1.0.2");
+  for (std::string_view name : {"alias.test", "second.test"}) {
+    looked = world.Finish(name);
+    EXPECT_EQ(looked->All(), "OK 10.1.0.1");
+    EXPECT_TRUE(Between(looked->took, 0, 1)) << looked->took;
+    EXPECT_FALSE(world.dns.queries().back().edns);
+    simulation.RunFor(absl::Minutes(2));
+  }
+  // What is too long for such a datagram comes by TCP.
+  EXPECT_EQ(world.Finish("many.test")->addresses.size(), 32u);
+  EXPECT_TRUE(world.dns.queries().back().tcp);
+}
+
+SIMULATED_TEST(SimulatedLookup, BothFamiliesAtOnceMakeItCertain) {
+  World world(simulation);
+  world.dns.AddRule({.fault = DnsFault::kSilenceToEdns});
+  EXPECT_EQ(world.Finish("both.test", LookupFamily::kBoth)->addresses.size(),
+            2u);
+  std::unique_ptr<Looked> looked = world.Finish("v4.test");
+  EXPECT_EQ(looked->All(), "OK 10.1.0.1");
+  EXPECT_TRUE(Between(looked->took, 0, 1)) << looked->took;
+}
+
+SIMULATED_TEST(SimulatedLookup, AServerThatKnowsEdnsIsAskedAgainWithIt) {
+  World world(simulation);
+  EXPECT_EQ(world.Finish("v4.test")->All(), "OK 10.1.0.1");
+  // What is lost now says nothing about EDNS.
+  for (std::string_view name : {"both.test", "alias.test", "second.test"}) {
+    world.dns.AddRule({.fault = DnsFault::kSilence, .times_max = 1});
+    EXPECT_EQ(world.Finish(name)->error, "OK");
+  }
+  ASSERT_EQ(world.dns.queries().size(), 7u);
+  for (const DnsQuery& query : world.dns.queries()) EXPECT_TRUE(query.edns);
+}
+
+SIMULATED_TEST(SimulatedLookup, ALossAtFirstDoesNotSwitchEdnsOff) {
+  World world(simulation);
+  world.dns.AddRule({.fault = DnsFault::kSilence, .times_max = 1});
+  EXPECT_EQ(world.Finish("v4.test")->All(), "OK 10.1.0.1");
+  EXPECT_FALSE(world.dns.queries().back().edns);
+  EXPECT_EQ(world.Finish("both.test")->All(), "OK 10.1.0.2");
+  EXPECT_TRUE(world.dns.queries().back().edns);
+}
+
+SIMULATED_TEST(SimulatedLookup, WithASingleTryEdnsCannotBeLeftOut) {
+  World world(simulation);
+  world.MakeClient({.tries = 1});
+  world.dns.AddRule({.fault = DnsFault::kSilenceToEdns});
+  EXPECT_EQ(world.Finish("v4.test")->error, "NAME_TIMEOUT");
+  EXPECT_EQ(world.dns.queries().size(), 1u);
+}
+
+SIMULATED_TEST(SimulatedLookup, EachServerHasItsOwnWayWithEdns) {
+  World world(simulation);
+  world.MakeClient({.servers = {{{simulation.FindHost("dns")->ipv4(), 53},
+                                 {simulation.FindHost("dns2")->ipv6(), 53}}}});
+  world.dns.AddRule({.fault = DnsFault::kSilenceToEdns});
+  world.dns2.AddRule({.fault = DnsFault::kServerFailure});
+  EXPECT_EQ(world.Finish("v4.test")->All(), "OK 10.1.0.1");
+  ASSERT_EQ(world.dns2.queries().size(), 1u);
+  EXPECT_TRUE(world.dns2.queries()[0].edns);
+  ASSERT_EQ(world.dns.queries().size(), 2u);
+  EXPECT_FALSE(world.dns.queries()[1].edns);
+}
+
 SIMULATED_TEST(SimulatedLookup, EveryBadAnswerEndsTheLookupOnce) {
   World world(simulation);
   for (size_t i = 0; i != static_cast<size_t>(DnsFault::kCount); ++i) {

@@ -20,6 +20,8 @@ using testing::UnorderedElementsAre;
 
 using Addresses = std::vector<std::string>;
 
+constexpr Nanoseconds kSecond = 1'000'000'000;
+
 class LookupTest : public NamesTest {};
 
 INSTANTIATE_TEST_SUITE_P(All, LookupTest, testing::ValuesIn(AllKernels()),
@@ -155,6 +157,340 @@ TEST_P(LookupTest, SearchDomainsAreTriedInOrder) {
   EXPECT_THAT(server_.log(),
               ElementsAre("host.one.example A", "host.two.example A", "a.b A",
                           "a.b.one.example A", "a.b.two.example A", "host A"));
+}
+
+// ---- One search a name: which name it stands for does not depend on families.
+
+TEST_P(LookupTest, TheSearchEndsAtTheFirstNameWithAnAddressOfEitherFamily) {
+  server_.Add("www.shop.test", "192.0.2.1");
+  server_.Add("www.shop.test.corp.test", "2001:db8::66");
+  server_.Add("db.corp.test", "2001:db8::1");
+  server_.Add("db.shop.test", "192.0.2.66");
+  for (int ndots : {1, 5}) {
+    ResolverOptions options = Options();
+    options.search_domains = {"corp.test", "shop.test"};
+    options.ndots = ndots;
+    Configure(options);
+    if (ndots == 1) {
+      EXPECT_EQ(Finish("www.shop.test", LookupFamily::kBoth)->addresses,
+                Addresses{"192.0.2.1:80"});
+      EXPECT_EQ(Finish("www.shop.test", LookupFamily::kIpv6)->error,
+                Error(LookupError::kNoAddress));
+    }
+    EXPECT_EQ(Finish("db", LookupFamily::kBoth)->addresses,
+              Addresses{"[2001:db8::1]:80"});
+    EXPECT_EQ(Finish("db", LookupFamily::kIpv4)->error,
+              Error(LookupError::kNoAddress));
+  }
+}
+
+TEST_P(LookupTest, ALookupInOneFamilyAsksForTheOtherBeforeItGoesOn) {
+  ResolverOptions options = Options();
+  options.search_domains = {"one.test", "two.test", "three.test"};
+  Configure(options);
+  server_.Add("db.two.test", "2001:db8::1");
+  server_.Add("db.three.test", "192.0.2.66");
+  // Whoever asks for one family first and then for the other hears of one host.
+  EXPECT_EQ(Finish("db", LookupFamily::kIpv4)->error,
+            Error(LookupError::kNoAddress));
+  EXPECT_THAT(server_.log(), ElementsAre("db.one.test A", "db.two.test A",
+                                         "db.two.test AAAA"));
+  EXPECT_EQ(Finish("db", LookupFamily::kIpv6)->addresses,
+            Addresses{"[2001:db8::1]:80"});
+  EXPECT_EQ(server_.queries(), 3u) << "it was asked already";
+  // Nothing can come of asking when there is no other candidate.
+  options.search_domains = {"two.test"};
+  options.ndots = 0;
+  Configure(options);
+  server_.Add("six.two.test", "2001:db8::1");
+  EXPECT_EQ(Finish("six.two.test.", LookupFamily::kIpv4)->error,
+            Error(LookupError::kNoAddress));
+  EXPECT_EQ(server_.log().back(), "six.two.test A");
+}
+
+TEST_P(LookupTest, TheOtherFamilyIsAskedOfTheNameThatWasFound) {
+  ResolverOptions options = Options();
+  options.search_domains = {"one.test", "two.test"};
+  options.ttl_max = absl::Hours(1);
+  Configure(options);
+  server_.Add("db.two.test", "192.0.2.1");
+  EXPECT_EQ(Finish("db", LookupFamily::kIpv4)->addresses,
+            Addresses{"192.0.2.1:80"});
+  // It exists from now on, in the one family alone.
+  server_.Add("db.one.test", "2001:db8::66");
+  EXPECT_EQ(Finish("db", LookupFamily::kBoth)->addresses,
+            Addresses{"192.0.2.1:80"});
+  EXPECT_THAT(server_.log(), ElementsAre("db.one.test A", "db.two.test A",
+                                         "db.two.test AAAA"));
+}
+
+TEST_P(LookupTest, WhatExistsInOneFamilyExists) {
+  // As some servers answer that know of IPv4 alone.
+  server_.set_handler([&](const DnsQuery& query) {
+    if (query.type != DnsType::kA) {
+      return DnsAnswer(query, {}, DnsCode::kNoSuchName);
+    }
+    return DnsAnswer(query, {AddressRecord(query.name, "192.0.2.7")});
+  });
+  EXPECT_EQ(Finish("host.example", LookupFamily::kBoth)->addresses,
+            Addresses{"192.0.2.7:80"});
+  EXPECT_EQ(Finish("host.example", LookupFamily::kIpv6)->error,
+            Error(LookupError::kNoAddress));
+}
+
+TEST_P(LookupTest, WhoAsksForTheOtherFamilyJoinsTheSearch) {
+  ResolverOptions options = Options();
+  options.search_domains = {"one.test", "two.test"};
+  Configure(options);
+  server_.Add("db.two.test", "192.0.2.1");
+  server_.Add("db.two.test", "2001:db8::1");
+  server_.Hold();
+  auto four = Start("db", 80, {.family = LookupFamily::kIpv4});
+  ASSERT_TRUE(ServeUntil([&] { return server_.queries() == 1; }));
+  auto six = Start("db", 80, {.family = LookupFamily::kIpv6});
+  ASSERT_TRUE(ServeUntil([&] { return server_.queries() == 2; }));
+  server_.Release();
+  ASSERT_TRUE(ServeUntil([&] { return four->calls != 0 && six->calls != 0; }));
+  EXPECT_EQ(four->addresses, Addresses{"192.0.2.1:80"});
+  EXPECT_EQ(six->addresses, Addresses{"[2001:db8::1]:80"});
+  EXPECT_EQ(server_.queries(), 4u);
+}
+
+TEST_P(LookupTest, TheTimeoutGivesWhatOneFamilyHasAnswered) {
+  server_.set_handler([&](const DnsQuery& query) -> std::string {
+    if (query.type != DnsType::kA) return "";
+    return DnsAnswer(query, {AddressRecord(query.name, "192.0.2.7")});
+  });
+  Nanoseconds start = Now();
+  auto looked = Start("host.example", 80, {.timeout = absl::Milliseconds(100)});
+  ASSERT_TRUE(ServeUntil([&] { return looked->calls != 0; }));
+  EXPECT_GE(Since(start), absl::Milliseconds(100));
+  EXPECT_EQ(looked->error, Error());
+  EXPECT_EQ(looked->addresses, Addresses{"192.0.2.7:80"});
+}
+
+// ---- What an early error does to the list of names.
+
+TEST_P(LookupTest, AfterAnErrorTheSearchGoesOn) {
+  enum Found { kNextOne, kAsItIs };
+  struct Case {
+    DnsCode code;
+    bool silent;
+    bool malformed;
+    Found found;
+    LookupError error;
+  };
+  for (const Case& c :
+       {Case{DnsCode::kServerFailure, false, false, kNextOne,
+             LookupError::kServerFailure},
+        Case{DnsCode::kNotImplemented, false, false, kNextOne,
+             LookupError::kServerFailure},
+        Case{DnsCode::kNoError, false, false, kNextOne,
+             LookupError::kNoAddress},
+        Case{DnsCode::kRefused, false, false, kAsItIs, LookupError::kRefused},
+        Case{DnsCode::kNoError, true, false, kAsItIs, LookupError::kTimedOut},
+        Case{DnsCode::kNoError, false, true, kAsItIs,
+             LookupError::kMalformedAnswer}}) {
+    SCOPED_TRACE(absl::StrCat("code ", static_cast<int>(c.code),
+                              c.silent ? ", silent" : "",
+                              c.malformed ? ", malformed" : ""));
+    for (bool exists : {true, false}) {
+      for (bool first : {false, true}) {
+        ResolverOptions options = Options();
+        options.search_domains = {"vpn.test", "good.test"};
+        options.timeout = absl::Milliseconds(5);
+        options.tries = 1;
+        options.ndots = first ? 0 : 5;
+        Configure(options);
+        server_.set_handler([&](const DnsQuery& query) -> std::string {
+          if (query.name == (first ? "db" : "db.vpn.test")) {
+            if (c.silent) return "";
+            if (!c.malformed) return DnsAnswer(query, {}, c.code);
+            std::string answer =
+                DnsAnswer(query, {AddressRecord(query.name, "192.0.2.66")});
+            answer.pop_back();
+            return answer;
+          }
+          if (exists && query.type == DnsType::kA) {
+            if (query.name == "db.good.test") {
+              return DnsAnswer(query, {AddressRecord(query.name, "192.0.2.1")});
+            }
+            if (query.name == "db") {
+              return DnsAnswer(query, {AddressRecord(query.name, "192.0.2.2")});
+            }
+          }
+          return DnsAnswer(query, {}, DnsCode::kNoSuchName);
+        });
+        auto looked = Finish("db", LookupFamily::kBoth);
+        if (!exists) {
+          EXPECT_EQ(looked->error, Error(c.error)) << looked->detail;
+        } else if (first || c.found == kNextOne) {
+          EXPECT_EQ(looked->addresses, Addresses{"192.0.2.1:80"});
+        } else {
+          EXPECT_EQ(looked->addresses, Addresses{"192.0.2.2:80"});
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LookupTest, ACandidateThatIsTooLongIsPassedOver) {
+  std::string long_domain;
+  while (long_domain.size() < 245) long_domain += "abcdefg.";
+  long_domain += "test";
+  ResolverOptions options = Options();
+  options.search_domains = {long_domain, "good.test"};
+  Configure(options);
+  server_.Add("a-long-name.good.test", "192.0.2.1");
+  EXPECT_EQ(Finish("a-long-name")->addresses, Addresses{"192.0.2.1:80"});
+  EXPECT_THAT(server_.log(), ElementsAre("a-long-name.good.test A"));
+}
+
+TEST_P(LookupTest, WhatWasFoundBehindAFailureIsNotKeptForLong) {
+  ResolverOptions options = Options();
+  options.search_domains = {"vpn.test", "good.test"};
+  options.failure_ttl = absl::ZeroDuration();
+  Configure(options);
+  bool fails = true;
+  server_.set_handler([&](const DnsQuery& query) {
+    if (query.name == "db.vpn.test" && fails) {
+      return DnsAnswer(query, {}, DnsCode::kServerFailure);
+    }
+    return DnsAnswer(
+        query,
+        {AddressRecord(query.name, query.name == "db.vpn.test" ? "192.0.2.1"
+                                                               : "192.0.2.2")});
+  });
+  EXPECT_EQ(Finish("db")->addresses, Addresses{"192.0.2.2:80"});
+  fails = false;
+  EXPECT_EQ(Finish("db")->addresses, Addresses{"192.0.2.1:80"});
+}
+
+TEST_P(LookupTest, ASearchDomainOfLocalhostIsTheLoopback) {
+  ResolverOptions options = Options();
+  options.search_domains = {"localhost"};
+  Configure(options);
+  EXPECT_EQ(Finish("db")->addresses, Addresses{"127.0.0.1:80"});
+  EXPECT_EQ(server_.queries(), 0u);
+}
+
+// ---- Configurations that change.
+
+TEST_P(LookupTest, NewQuestionsGoToTheNewServersWhileOldOnesAreUnderWay) {
+  DnsPeer other(world(), Family::kIpv4);
+  IpAddress old_ip = IpAddress::Parse("192.0.2.53").value();
+  IpAddress new_ip = IpAddress::Parse("192.0.2.54").value();
+  files_.redirections = {{old_ip, server_.address()},
+                         {new_ip, other.address()}};
+  files_.files["/etc/resolv.conf"] = "nameserver 192.0.2.53\n";
+  ResolverOptions options = Options();
+  options.servers.reset();
+  options.timeout = absl::Seconds(20);
+  options.tries = 1;
+  Configure(options);
+  server_.Add("old.example", "192.0.2.1");
+  other.Add("old.example", "192.0.2.2");
+  server_.Hold();
+  auto under_way = Start("old.example", 80, {.family = LookupFamily::kIpv4});
+  ASSERT_TRUE(ServeUntil([&] { return server_.queries() == 1; }));
+  // A new name each second: the channel is never idle.
+  files_.files["/etc/resolv.conf"] = "nameserver 192.0.2.54\n";
+  std::vector<std::unique_ptr<Looked>> lookups;
+  for (int i = 0; i != 8; ++i) {
+    lookups.push_back(Start(absl::StrCat("new", i, ".example"), 80,
+                            {.family = LookupFamily::kIpv4}));
+    files_.later += kSecond;
+    server_.Serve();
+    other.Serve();
+  }
+  // Those from the fifth second on.
+  ASSERT_TRUE(RunUntil(
+      [&] {
+        server_.Serve();
+        other.Serve();
+        return other.queries() >= 2;
+      },
+      absl::Milliseconds(1)));
+  // Who asks the same now does not join the old question.
+  auto anew = Start("old.example", 80, {.family = LookupFamily::kIpv4});
+  ASSERT_TRUE(RunUntil(
+      [&] {
+        other.Serve();
+        return anew->calls != 0;
+      },
+      absl::Milliseconds(1)));
+  EXPECT_EQ(anew->addresses, Addresses{"192.0.2.2:80"});
+  EXPECT_EQ(under_way->calls, 0);
+  // The old one ends with the old server, and is not kept.
+  server_.Release();
+  ASSERT_TRUE(ServeUntil([&] { return under_way->calls != 0; }));
+  EXPECT_EQ(under_way->addresses, Addresses{"192.0.2.1:80"});
+  anew = Start("old.example", 80, {.family = LookupFamily::kIpv4});
+  ASSERT_TRUE(RunUntil([&] { return anew->calls != 0; }));
+  EXPECT_EQ(anew->addresses, Addresses{"192.0.2.2:80"});
+}
+
+TEST_P(LookupTest, ConfigurationsOfBeforeAreBounded) {
+  files_.redirections = {
+      {IpAddress::Parse("192.0.2.53").value(), server_.address()}};
+  ResolverOptions options = Options();
+  options.servers.reset();
+  options.timeout = absl::Minutes(1);
+  options.tries = 10;
+  files_.files["/etc/resolv.conf"] = "nameserver 192.0.2.53\n";
+  Configure(options);
+  server_.Hold();
+  std::vector<std::unique_ptr<Looked>> lookups;
+  for (int i = 0; i != 30; ++i) {
+    files_.files["/etc/resolv.conf"] =
+        absl::StrCat("nameserver 192.0.2.53\noptions ndots:", 1 + i % 2, "\n");
+    lookups.push_back(Start(absl::StrCat("host", i, ".example"), 80,
+                            {.family = LookupFamily::kIpv4}));
+    files_.later += 5 * kSecond;
+    RunFor(absl::Milliseconds(1));
+  }
+  // The oldest have been told that no server has answered in time.
+  for (int i = 0; i != 30; ++i) {
+    EXPECT_EQ(lookups[i]->calls, i < 30 - 9 ? 1 : 0) << i;
+    if (i < 30 - 9) {
+      EXPECT_EQ(lookups[i]->error, Error(LookupError::kTimedOut));
+    }
+  }
+}
+
+TEST_P(LookupTest, AnswersDoNotOutliveTheServersAndTheSearchList) {
+  DnsPeer other(world(), Family::kIpv4);
+  files_.redirections = {
+      {IpAddress::Parse("192.0.2.53").value(), server_.address()},
+      {IpAddress::Parse("192.0.2.54").value(), other.address()}};
+  ResolverOptions options = Options();
+  options.servers.reset();
+  Configure(options);
+  server_.Add("web.old.test", "192.0.2.1", 86400);
+  server_.Add("web.new.test", "192.0.2.2", 86400);
+  other.Add("web.new.test", "192.0.2.3", 86400);
+  auto find = [&] {
+    auto looked = Start("web", 80, {.family = LookupFamily::kIpv4});
+    EXPECT_TRUE(RunUntil(
+        [&] {
+          server_.Serve();
+          other.Serve();
+          return looked->calls != 0;
+        },
+        absl::Milliseconds(1)));
+    return looked->addresses;
+  };
+  files_.files["/etc/resolv.conf"] = "nameserver 192.0.2.53\nsearch old.test\n";
+  EXPECT_EQ(find(), Addresses{"192.0.2.1:80"});
+  files_.later += 3600 * kSecond;
+  EXPECT_EQ(find(), Addresses{"192.0.2.1:80"});
+  EXPECT_EQ(server_.queries(), 1u) << "nothing has changed";
+  files_.files["/etc/resolv.conf"] = "nameserver 192.0.2.53\nsearch new.test\n";
+  files_.later += 5 * kSecond;
+  EXPECT_EQ(find(), Addresses{"192.0.2.2:80"});
+  files_.files["/etc/resolv.conf"] = "nameserver 192.0.2.54\nsearch new.test\n";
+  files_.later += 5 * kSecond;
+  EXPECT_EQ(find(), Addresses{"192.0.2.3:80"});
 }
 
 // ---- Answers that are kept, and questions that are joined.
@@ -374,6 +710,38 @@ TEST_P(LookupTest, AliasesAreFollowedWithinTheAnswer) {
                              AddressRecord("d.example", "192.0.2.66")});
   });
   EXPECT_EQ(Finish("host.example")->addresses, Addresses{"192.0.2.7:80"});
+}
+
+TEST_P(LookupTest, NamesInAnswersNeedNotBeNamesOfHosts) {
+  // CNAMEs to and from names that no host can have.
+  for (std::string target : {"*.x", "a b.x", "{}.x", "-.x", "\x01.x"}) {
+    Configure(Options());
+    server_.set_handler([&](const DnsQuery& query) {
+      return DnsAnswer(query, {AliasRecord(query.name, target),
+                               AliasRecord(target, "c.example"),
+                               AddressRecord("c.example", "192.0.2.7")});
+    });
+    EXPECT_EQ(Finish("host.example")->addresses, Addresses{"192.0.2.7:80"})
+        << target;
+    Configure(Options());
+    server_.set_handler([&](const DnsQuery& query) {
+      return DnsAnswer(query, {AliasRecord(query.name, target),
+                               AddressRecord(target, "192.0.2.7")});
+    });
+    EXPECT_EQ(Finish("host.example")->addresses, Addresses{"192.0.2.7:80"})
+        << target;
+  }
+}
+
+TEST_P(LookupTest, AnAddressThatIsThereTwiceIsGivenOnce) {
+  server_.set_handler([&](const DnsQuery& query) {
+    std::string ip = query.type == DnsType::kA ? "192.0.2.7" : "2001:db8::7";
+    return DnsAnswer(
+        query, {AddressRecord(query.name, ip), AddressRecord(query.name, ip),
+                AddressRecord(query.name, ip)});
+  });
+  EXPECT_THAT(Finish("host.example", LookupFamily::kBoth)->addresses,
+              UnorderedElementsAre("192.0.2.7:80", "[2001:db8::7]:80"));
 }
 
 // ---- Ending.

@@ -49,6 +49,19 @@ class FilesKernel final : public KernelDecorator {
                                      : KernelDecorator::InterfaceIndex(name);
   }
 
+  // A datagram seems to come from where it was sent to: from a name server.
+  Error ReceiveDatagram(Handle handle, std::span<char> buffer, bool want_sender,
+                        IncomingDatagram* datagram) override {
+    Error error =
+        KernelDecorator::ReceiveDatagram(handle, buffer, want_sender, datagram);
+    for (const auto& [from, to] : redirections) {
+      if (datagram->sender != to) continue;
+      datagram->sender = SocketAddress(from, 53);
+      break;
+    }
+    return error;
+  }
+
   Nanoseconds Now() override { return KernelDecorator::Now() + later; }
 
   TextFiles files;
