@@ -259,15 +259,17 @@ size_t AsyncIoState::CloseWithMore(EventLoop& loop, CloseOptions options) {
 
 void AsyncIoState::TellClose(OperationObserver& observer) const {
   constexpr auto kSilent = OperationObserver::End::kSilent;
-  if (connecting_) {
-    observer.OnEnd(extras_.get(), kSilent, IoStatus::kAborted, 0);
-  }
+  IoResult result;
+  result.status = IoStatus::kAborted;
+  if (connecting_) observer.OnEnd(extras_.get(), kSilent, result);
   if (input_kind_ != InputKind::kNone) {
-    observer.OnEnd(this, kSilent, IoStatus::kAborted, input_done_);
+    result.count = input_done_;
+    observer.OnEnd(this, kSilent, result);
   }
   for (const OutputOperation* operation = output_first_; operation != nullptr;
        operation = operation->next) {
-    observer.OnEnd(operation, kSilent, IoStatus::kAborted, operation->done);
+    result.count = operation->done;
+    observer.OnEnd(operation, kSilent, result);
   }
   observer.OnClose(this);
 }
@@ -382,6 +384,7 @@ absl::Status AsyncIoState::set_read_timeout(absl::Duration timeout) {
     return CheckTimeout("set_read_timeout", timeout);
   }
   read_timeout_ = ToNanoseconds(timeout);
+  TellTimeoutSet(Direction::kInput, timeout);
   return absl::OkStatus();
 }
 
@@ -390,6 +393,7 @@ absl::Status AsyncIoState::set_write_timeout(absl::Duration timeout) {
     return CheckTimeout("set_write_timeout", timeout);
   }
   write_timeout_ = ToNanoseconds(timeout);
+  TellTimeoutSet(Direction::kOutput, timeout);
   return absl::OkStatus();
 }
 
@@ -398,6 +402,9 @@ absl::Status AsyncIoState::TakeMaxRead(const char* call, size_t max_read) {
     return RefuseMaxRead(call, max_read);
   }
   max_read_ = static_cast<uint32_t>(max_read);
+  if (observed_ && !closed_) [[unlikely]] {
+    loop()->observer()->OnMaxReadSet(this, max_read);
+  }
   return absl::OkStatus();
 }
 
@@ -508,6 +515,20 @@ void AsyncIoState::OnDue(uint8_t which) {
 void AsyncIoState::TellTimeout(const void* operation, Nanoseconds deadline) {
   if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
     observer->OnTimeout(operation, deadline);
+  }
+}
+
+void AsyncIoState::TellTimeoutSet(Direction direction,
+                                  absl::Duration timeout) const {
+  if (observed_ && !closed_) [[unlikely]] {
+    loop()->observer()->OnTimeoutSet(this, direction, ToNanoseconds(timeout));
+  }
+}
+
+void AsyncIoState::TellDrop(size_t n) {
+  if (n == 0 || closed_) return;
+  if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
+    observer->OnDrop(this, n);
   }
 }
 

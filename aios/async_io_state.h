@@ -211,8 +211,8 @@ class AsyncIoState final : private Watcher {
   // Lisp: `async-io-state-discard`.
   absl::StatusOr<size_t> Discard(size_t n) {
     size_t there = BufferedDataLength();
-    if (!may_discard_ || closed_ || n > there) [[unlikely]] {
-      return RefuseDrop("Discard", n);
+    if (!may_discard_ || closed_ || observed_ || n > there) [[unlikely]] {
+      return DiscardInDetail(n);
     }
     if (n != 0) input_buffer_->Consume(n);
     return there - n;
@@ -523,6 +523,7 @@ class AsyncIoState final : private Watcher {
                           size_t size, bool may_be_empty) const;
 
   // Input.
+  static OperationKind KindOf(InputKind kind);
   static const char* InputName(InputKind kind);
   absl::Status CheckInput(InputKind kind, const IoCallback& callback,
                           const Timeout& timeout) const;
@@ -537,8 +538,7 @@ class AsyncIoState final : private Watcher {
                         const Timeout& timeout, UserInfo& user_info);
   inline void KeepInputCallback(IoCallback& callback);
   inline void BeginInput(EventLoop& loop, InputKind kind);
-  inline void InputIsOver(OperationObserver::End end, IoStatus status,
-                          size_t count);
+  inline void InputIsOver(OperationObserver::End end, const IoResult& result);
   inline void WaitForReadable(EventLoop& loop);
   void WaitForReadableAgain(EventLoop& loop);
   absl::Status StartCheckingWithoutOptions(IoCallback& callback);
@@ -573,6 +573,7 @@ class AsyncIoState final : private Watcher {
   inline void RunMessages(EventLoop& loop, DatagramBatch& batch) noexcept;
   void RunKeptMessages(EventLoop& loop);
   inline bool MayGoOnAtOnce(EventLoop& loop) const;
+  void GoOnInDetail(EventLoop& loop, bool at_once);
   void GoOnLater(EventLoop& loop);
   void EndMessages(EventLoop& loop);
   void KeepBatch(EventLoop& loop);
@@ -595,14 +596,17 @@ class AsyncIoState final : private Watcher {
   void CheckStream(EventLoop& loop, size_t count);
   inline bool CallBackWhereItLies(EventLoop& loop, const IoResult& result);
   inline void ContinueChecking(EventLoop& loop);
+  void PauseOrContinueChecking(EventLoop& loop);
   inline void PutOffReadDeadline(EventLoop& loop);
   void ResetReadDeadline(EventLoop& loop);
   void EndChecking(EventLoop& loop);
   void ReleaseInputBuffer();
   size_t TakeBuffered(std::span<char> buffer);
   absl::StatusOr<size_t> RefuseDrop(const char* call, size_t n) const;
+  absl::StatusOr<size_t> DiscardInDetail(size_t n);
 
   // Output.
+  static OperationKind KindOf(OutputKind kind);
   static const char* OutputName(OutputKind kind);
   absl::Status CheckOutput(OutputKind kind, std::string_view data,
                            const SocketAddress* target,
@@ -628,6 +632,8 @@ class AsyncIoState final : private Watcher {
   bool HasRoomBehindFirst(size_t size) const;
   absl::Status RefuseForLackOfRoom(const char* call, bool may_wait) const;
   absl::Status ReplyInDetail(std::string_view data);
+  absl::Status TryReply(std::string_view data);
+  inline absl::Status ReplyAtOnce(EventLoop& loop, std::string_view data);
   absl::Status AddCopyOfReply(EventLoop& loop, std::string_view data);
   absl::Status ReplyOnStream(std::string_view data);
   absl::Status ReplyToDatagram(std::string_view data);
@@ -647,7 +653,8 @@ class AsyncIoState final : private Watcher {
   inline void AddFirstOutput(EventLoop& loop, OutputOperation& operation);
   inline void AddOutput(EventLoop& loop, OutputOperation& operation);
   void TakeOptions(OutputOperation& operation, WriteOptions& options);
-  inline void ActivateOutput();
+  inline void ActivateFirstOutput();
+  void ActivateOutput();
   void SetWriteDeadline(EventLoop& loop);
   inline void SendLater(EventLoop& loop);
   void Flush(EventLoop& loop);
@@ -672,7 +679,15 @@ class AsyncIoState final : private Watcher {
   void SetDeadline(EventLoop& loop, DueDeadline which, Nanoseconds timeout);
   void ClearDeadline(EventLoop& loop, DueDeadline which);
 
+  // For the observer, if there is one.
+  void TellStartOfConnect(OperationKind kind, Nanoseconds timeout);
+  void TellStartOfInput(InputKind kind);
+  void TellStartOfOutput(const OutputOperation& operation, bool queued);
+  void TellCallback(const IoResult& result);
+  void TellContinue();
   void TellTimeout(const void* operation, Nanoseconds deadline);
+  void TellTimeoutSet(Direction direction, absl::Duration timeout) const;
+  void TellDrop(size_t n);
 
   void UpdateInterest(EventLoop& loop);
 
@@ -766,7 +781,8 @@ class AsyncIoState final : private Watcher {
   // of `input_callback_`: that stays as it is, and so does the object, even
   // when it is deleted.
   bool input_callback_runs_ : 1 = false;
-  bool deleted_ : 1 = false;
+  // The loop has an observer, who is to hear of all that the callback does.
+  bool observed_ : 1 = false;
   // There are replies in the output queue.
   bool replies_wait_ : 1 = false;
   // The stream has failed for good; `write_status_` says how.
@@ -796,6 +812,8 @@ class AsyncIoState final : private Watcher {
   bool receive_callback_runs_ : 1 = false;
   // The user has the handle, or had it before us.
   mutable bool handle_given_ : 1 = false;
+  // The state was deleted while `input_callback_runs_`.
+  bool deleted_ : 1 = false;
 };
 
 // Makes a state for a socket that exists already. `handle` must be a stream or

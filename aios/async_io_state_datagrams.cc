@@ -104,12 +104,22 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::RunMessages(
   }
   if (!loop.datagram_replies().empty()) SendDatagramReplies(loop);
   loop.EndCallbackOfOpen();
-  if (!at_once || replies_wait_) [[unlikely]] {
-    GoOnLater(loop);
+  if (!at_once || replies_wait_ || observed_) [[unlikely]] {
+    GoOnInDetail(loop, at_once);
   } else if (read_timeout_ != kForever || read_deadline_ != kForever) {
     PutOffReadDeadline(loop);
   }
   if (HasOutputToSend()) Flush(loop);
+}
+
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::GoOnInDetail(EventLoop& loop,
+                                                        bool at_once) {
+  if (!at_once || replies_wait_) {
+    GoOnLater(loop);
+  } else {
+    PutOffReadDeadline(loop);
+  }
+  if (input_kind_ != InputKind::kNone) TellContinue();
 }
 
 // Nothing that the callback did has to come before the next datagram.
@@ -169,26 +179,12 @@ void AsyncIoState::RunKeptMessages(EventLoop& loop) {
 // ---- Replies.
 
 absl::Status AsyncIoState::ReplyToDatagram(std::string_view data) {
-  if (!may_reply_ || output_first_ != nullptr || !HoldReply(*loop(), data))
-      [[unlikely]] {
+  if (!may_reply_ || observed_ || output_first_ != nullptr ||
+      !HoldReply(*loop(), data)) [[unlikely]] {
     return ReplyInDetail(data);
   }
   loop()->CheckThread();
   return absl::OkStatus();
-}
-
-// Until the callbacks have returned that follow one another. Returns false when
-// there is no room.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::HoldReply(
-    EventLoop& loop, std::string_view data) {
-  DatagramReplies& replies = loop.datagram_replies();
-  DatagramBatch& batch = loop.datagram_batch_in_use();
-  if (replies.full() || data.size() > DatagramReplies::kSizeMax ||
-      !batch.Keep(&data)) [[unlikely]] {
-    return false;
-  }
-  replies.Add({{data.data(), data.size()}, ReplyTarget(loop)});
-  return true;
 }
 
 // There are no replies before it.

@@ -74,6 +74,11 @@ Error AsyncIoState::ShutSocketDown(Direction direction) {
     QueueInput(*loop());
   } else {
     input_broken_ = true;
+    if (read_error_ != 0) {
+      // That of an earlier datagram is not how the input has ended.
+      read_error_ = 0;
+      read_status_ = IoStatus::kEof;
+    }
   }
   return error;
 }
@@ -163,8 +168,9 @@ void AsyncIoState::InterruptConnect(Ending& ending) {
   extras.race.reset();
   connecting_ = false;
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnEnd(&extras, OperationObserver::End::kAbort, IoStatus::kAborted,
-                    0);
+    IoResult result;
+    result.status = IoStatus::kAborted;
+    observer->OnEnd(&extras, OperationObserver::End::kAbort, result);
   }
   ClearDeadline(loop, kWriteDeadline);
   DropSocket();
@@ -197,11 +203,10 @@ void AsyncIoState::InterruptInput(Ending& ending) {
     }
   }
   ending.checking = input_kind_ == InputKind::kReadWithChecking;
-  InputIsOver(OperationObserver::End::kAbort, IoStatus::kAborted,
-              ending.result.count);
-  read_status_ = IoStatus::kAborted;
   ending.result.status = IoStatus::kAborted;
   ending.result.interrupted = true;
+  InputIsOver(OperationObserver::End::kAbort, ending.result);
+  read_status_ = IoStatus::kAborted;
 }
 
 void AsyncIoState::InterruptOutput(Ending& ending) {
@@ -213,9 +218,13 @@ void AsyncIoState::InterruptOutput(Ending& ending) {
     output_active_ = operation->next;
     ClearDeadline(*loop(), kWriteDeadline);
   }
+  ending.result = IoResult();
+  ending.result.count = operation->done;
+  ending.result.status = IoStatus::kAborted;
+  ending.result.interrupted = true;
   if (OperationObserver* observer = loop()->observer()) [[unlikely]] {
-    observer->OnEnd(operation, OperationObserver::End::kAbort,
-                    IoStatus::kAborted, operation->done);
+    observer->OnEnd(operation, OperationObserver::End::kAbort, ending.result);
+    observer->OnAbortOfOutput(this, &ending);
   }
   ending.suppressed[2] = *std::move(operation->callback);
   operation->callback.reset();
@@ -223,10 +232,6 @@ void AsyncIoState::InterruptOutput(Ending& ending) {
     ending.suppressed[3] = *std::move(operation->error_callback);
     operation->error_callback.reset();
   }
-  ending.result = IoResult();
-  ending.result.count = operation->done;
-  ending.result.status = IoStatus::kAborted;
-  ending.result.interrupted = true;
   bool is_reply = operation->kind == OutputKind::kReply;
   loop()->output_operations().Give(operation);
   AbortQueued();
@@ -261,6 +266,9 @@ void AsyncIoState::RunEnding(void* object) {
       break;
   }
   if (!ending->callback) return;
+  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
+    observer->OnAbortCallback(&state, raw);
+  }
   IoCallback callback = std::move(ending->callback);
   if (ending->checking && state.input_kind_ == InputKind::kNone) {
     // What is buffered now. With both directions there are no details.

@@ -24,22 +24,25 @@ constexpr size_t kStreamReadMin = size_t{16} << 10;
 
 }  // namespace
 
-const char* AsyncIoState::InputName(InputKind kind) {
+OperationKind AsyncIoState::KindOf(InputKind kind) {
   switch (kind) {
-    case InputKind::kNone:
-      return "nothing";
     case InputKind::kReadBuffer:
-      return "ReadBuffer";
+      return OperationKind::kReadBuffer;
+    case InputKind::kNone:
     case InputKind::kReadWithChecking:
-      return "ReadWithChecking";
+      return OperationKind::kReadWithChecking;
     case InputKind::kReceiveMessage:
-      return "ReceiveMessage";
+      return OperationKind::kReceiveMessage;
     case InputKind::kReceiveMessages:
-      return "ReceiveMessages";
+      return OperationKind::kReceiveMessages;
     case InputKind::kWaitForInput:
-      return "WaitForInput";
+      return OperationKind::kWaitForInput;
   }
-  return "unknown";
+  return OperationKind::kReadWithChecking;
+}
+
+const char* AsyncIoState::InputName(InputKind kind) {
+  return OperationName(KindOf(kind));
 }
 
 // ---- Starting.
@@ -96,7 +99,10 @@ void AsyncIoState::StartInput(InputKind kind, IoCallback& callback,
 void AsyncIoState::TakeInputOptions(std::optional<IoCallback>* error_callback,
                                     const Timeout& timeout,
                                     UserInfo& user_info) {
-  if (timeout.has_value()) read_timeout_ = ToNanoseconds(*timeout);
+  if (timeout.has_value()) {
+    read_timeout_ = ToNanoseconds(*timeout);
+    TellTimeoutSet(Direction::kInput, *timeout);
+  }
   if (user_info.has_value()) user_info_ = *std::move(user_info);
   if (error_callback != nullptr && error_callback->has_value()) [[unlikely]] {
     StateExtras& extras = Extras();
@@ -124,9 +130,28 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::BeginInput(
   read_status_ = IoStatus::kOk;
   if (!input_broken_) read_error_ = 0;
   SetDeadline(loop, kReadDeadline, read_timeout_);
-  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnStart(this, this, InputName(kind));
+  if (loop.observer() != nullptr) [[unlikely]] {
+    TellStartOfInput(kind);
   }
+}
+
+// The range to read to is in place.
+void AsyncIoState::TellStartOfInput(InputKind kind) {
+  OperationStart start = {.operation = this,
+                          .state = this,
+                          .kind = KindOf(kind),
+                          .poller = &loop()->poller(),
+                          .handle = handle(),
+                          .datagrams = udp_ != Udp::kNo,
+                          .time = loop()->Now(),
+                          .timeout = read_timeout_,
+                          .buffered = BufferedDataLength(),
+                          .max_read = max_read_};
+  if (kind == InputKind::kReadBuffer || kind == InputKind::kReceiveMessage) {
+    start.data = input_data_;
+    start.size = input_size_;
+  }
+  loop()->observer()->OnStart(start);
 }
 
 absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
@@ -140,10 +165,10 @@ absl::Status AsyncIoState::ReadBuffer(std::span<char> buffer,
                                     options.start, options.end);
     if (!status.ok()) return status;
   }
-  StartInput(kKind, callback, &options.error_callback, options.timeout,
-             options.user_info);
   input_data_ = buffer.data() + options.start;
   input_size_ = std::min(options.end, buffer.size()) - options.start;
+  StartInput(kKind, callback, &options.error_callback, options.timeout,
+             options.user_info);
   if (input_buffer_ != nullptr) [[unlikely]] {
     input_done_ = TakeBuffered({input_data_, input_size_});
     if (input_done_ == input_size_) {
@@ -258,10 +283,10 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::BeginReceive(
     EventLoop& loop, std::span<char> range, IoCallback& callback,
     bool needs_address) {
   KeepInputCallback(callback);
-  BeginInput(loop, InputKind::kReceiveMessage);
   input_data_ = range.data();
   input_size_ = range.size();
   needs_address_ = needs_address;
+  BeginInput(loop, InputKind::kReceiveMessage);
   if (udp_ == Udp::kNo) {
     ReceiveFromStream(loop);
     return;
@@ -323,8 +348,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::RunChecking(
   }
   if (!loop.replies().empty()) SendReplies(loop);
   loop.EndCallbackOfOpen();
-  if (replies_wait_) [[unlikely]] {
-    PauseChecking(loop);
+  if (replies_wait_ || observed_) [[unlikely]] {
+    PauseOrContinueChecking(loop);
   } else {
     ContinueChecking(loop);
   }
@@ -334,6 +359,27 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::RunChecking(
   if (!HasOutputToSend()) return true;
   Flush(loop);
   return false;
+}
+
+ABSL_ATTRIBUTE_NOINLINE void AsyncIoState::PauseOrContinueChecking(
+    EventLoop& loop) {
+  if (replies_wait_) {
+    PauseChecking(loop);
+  } else {
+    ContinueChecking(loop);
+  }
+  TellContinue();
+}
+
+void AsyncIoState::TellCallback(const IoResult& result) {
+  loop()->observer()->OnCallback(this, result);
+}
+
+void AsyncIoState::TellContinue() {
+  EventLoop& loop = *this->loop();
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnContinue(this, loop.Now(), read_timeout_, input_paused_);
+  }
 }
 
 // In its own callback, which has just returned, it was finished, closed or
@@ -729,8 +775,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackReceived(
   input_kind_ = InputKind::kNone;
   ClearDeadline(loop, kReadDeadline);
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnEnd(this, OperationObserver::End::kCallback, IoStatus::kOk,
-                    result.count);
+    observer->OnEnd(this, OperationObserver::End::kCallback, result);
   }
   receive_callback_runs_ = true;
   {
@@ -762,7 +807,7 @@ void AsyncIoState::CallBackLast() {
   IoResult result = InputResult();
   bool checking = input_kind_ == InputKind::kReadWithChecking ||
                   input_kind_ == InputKind::kReceiveMessages;
-  InputIsOver(OperationObserver::End::kCallback, result.status, result.count);
+  InputIsOver(OperationObserver::End::kCallback, result);
   IoCallback callback = std::move(input_callback_);
   if (extras_ != nullptr && extras_->input_error_callback) [[unlikely]] {
     CallBackLastInDetail(callback, result, checking);
@@ -829,8 +874,19 @@ absl::StatusOr<size_t> AsyncIoState::GetBufferedData(
   if (!status.ok()) return status;
   if (options.end == kToEnd) options.end = buffer.size();
   if (input_buffer_ == nullptr) return 0;
-  return TakeBuffered(
-      buffer.subspan(options.start, options.end - options.start));
+  size_t taken =
+      TakeBuffered(buffer.subspan(options.start, options.end - options.start));
+  TellDrop(taken);
+  return taken;
+}
+
+// `Discard`, when there is more to it than dropping bytes.
+absl::StatusOr<size_t> AsyncIoState::DiscardInDetail(size_t n) {
+  size_t there = BufferedDataLength();
+  if (!may_discard_ || closed_ || n > there) return RefuseDrop("Discard", n);
+  if (n != 0) input_buffer_->Consume(n);
+  TellDrop(n);
+  return there - n;
 }
 
 absl::StatusOr<size_t> AsyncIoState::RefuseDrop(const char* call,
@@ -854,12 +910,15 @@ absl::StatusOr<size_t> AsyncIoState::Finish(size_t n) {
   }
   SendRepliesOfCallback();
   if (n != 0) input_buffer_->Consume(n);
+  TellDrop(n);
   size_t left = there - n;
   may_discard_ = false;
   may_reply_ = false;
   if (!finished_) {
     finished_ = true;
-    InputIsOver(OperationObserver::End::kCallback, IoStatus::kOk, left);
+    IoResult result;
+    result.count = left;
+    InputIsOver(OperationObserver::End::kCallback, result);
   }
   ReleaseInputBuffer();
   return left;

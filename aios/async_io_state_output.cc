@@ -32,18 +32,22 @@ constexpr size_t kOperationsPerTurnMax = 4 * kGatherMax;
 
 }  // namespace
 
-const char* AsyncIoState::OutputName(OutputKind kind) {
+OperationKind AsyncIoState::KindOf(OutputKind kind) {
   switch (kind) {
     case OutputKind::kWriteBuffer:
-      return "WriteBuffer";
+      return OperationKind::kWriteBuffer;
     case OutputKind::kSendMessage:
-      return "SendMessage";
+      return OperationKind::kSendMessage;
     case OutputKind::kSendToAddress:
-      return "SendMessageToAddress";
+      return OperationKind::kSendMessageToAddress;
     case OutputKind::kReply:
-      return "Reply";
+      return OperationKind::kReply;
   }
-  return "unknown";
+  return OperationKind::kWriteBuffer;
+}
+
+const char* AsyncIoState::OutputName(OutputKind kind) {
+  return OperationName(KindOf(kind));
 }
 
 // ---- Starting.
@@ -87,8 +91,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline OutputOperation& AsyncIoState::NewOutput(
   return operation;
 }
 
-// The turn of `output_active_` has come.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ActivateOutput() {
+// The turn of `output_active_` has come, as it was started.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ActivateFirstOutput() {
   write_status_ = IoStatus::kOk;
   write_error_ = 0;
   if (output_active_->timeout == OutputOperation::kNotGiven) {
@@ -97,6 +101,39 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::ActivateOutput() {
   if (output_active_->timeout != kForever) {
     write_order_ = loop()->NextDeadlineOrder();
   }
+}
+
+// The same for one that may have waited for it.
+void AsyncIoState::ActivateOutput() {
+  ActivateFirstOutput();
+  EventLoop& loop = *this->loop();
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnTurnOfWrite(output_active_, loop.Now(),
+                            output_active_->timeout);
+  }
+}
+
+// Told of before it is given its turn when it is `queued`, and then after it.
+void AsyncIoState::TellStartOfOutput(const OutputOperation& operation,
+                                     bool queued) {
+  const bool named = operation.lookup != nullptr && !operation.lookup->found();
+  OperationStart start = {.operation = &operation,
+                          .state = this,
+                          .kind = KindOf(operation.kind),
+                          .poller = &loop()->poller(),
+                          .handle = handle(),
+                          .datagrams = udp_ != Udp::kNo,
+                          .time = loop()->Now(),
+                          .queued = queued,
+                          .data = operation.data,
+                          .size = operation.size,
+                          .waits_for_name = named};
+  if (operation.timeout != OutputOperation::kNotGiven) {
+    start.timeout = operation.timeout;
+    start.given = queued;
+  }
+  if (udp_ == Udp::kUnconnected && !named) start.target = &operation.target;
+  loop()->observer()->OnStart(start);
 }
 
 // Unless the operation in progress has a deadline already. Among equal ones its
@@ -115,11 +152,11 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::AddFirstOutput(
   output_last_ = &operation;
   output_bytes_ = operation.size;
   output_length_ = 1;
-  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnStart(&operation, this, OutputName(operation.kind));
-  }
   output_active_ = &operation;
-  ActivateOutput();
+  ActivateFirstOutput();
+  if (loop.observer() != nullptr) [[unlikely]] {
+    TellStartOfOutput(operation, /*queued=*/false);
+  }
   // Started by a callback it is most likely sent before the time moves on, and
   // needs no deadline: see `Output`.
   if (!loop.in_call()) [[unlikely]] {
@@ -355,8 +392,8 @@ inline void AsyncIoState::AddOutput(EventLoop& loop,
   output_last_ = &operation;
   output_bytes_ += operation.size;
   ++output_length_;
-  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnStart(&operation, this, OutputName(operation.kind));
+  if (loop.observer() != nullptr) [[unlikely]] {
+    TellStartOfOutput(operation, /*queued=*/true);
   }
   if (output_active_ == nullptr) {
     output_active_ = &operation;
@@ -377,6 +414,7 @@ void AsyncIoState::TakeOptions(OutputOperation& operation,
   if (options.timeout.has_value()) {
     operation.timeout = ToNanoseconds(*options.timeout);
     write_timeout_ = operation.timeout;
+    TellTimeoutSet(Direction::kOutput, *options.timeout);
   }
   if (options.error_callback.has_value() && *options.error_callback) {
     operation.error_callback.emplace(*std::move(options.error_callback));
@@ -407,8 +445,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void AsyncIoState::CallBackOutput(
     EventLoop& loop, OutputOperation& operation,
     const IoResult& result) noexcept {
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnEnd(&operation, OperationObserver::End::kCallback,
-                    result.status, result.count);
+    observer->OnEnd(&operation, OperationObserver::End::kCallback, result);
   }
   loop.BeginCallback(*this);
   if (operation.error_callback.has_value() && result.status == IoStatus::kError)

@@ -39,12 +39,8 @@ Transfer SendPart(Kernel& kernel, Handle handle, const ReplyBatch& replies,
 
 }  // namespace
 
-absl::Status AsyncIoState::ReplyOnStream(std::string_view data) {
-  if (!may_reply_ || output_broken_ || !ReplyBatch::IsSmall(data) ||
-      output_first_ != nullptr || loop()->replies().full()) [[unlikely]] {
-    return ReplyInDetail(data);
-  }
-  EventLoop& loop = *this->loop();
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status AsyncIoState::ReplyAtOnce(
+    EventLoop& loop, std::string_view data) {
   loop.CheckThread();
   // What lies in the input buffer stays there until the callback has returned;
   // other bytes may be gone when this call has.
@@ -53,6 +49,15 @@ absl::Status AsyncIoState::ReplyOnStream(std::string_view data) {
     return absl::OkStatus();
   }
   return AddCopyOfReply(loop, data);
+}
+
+absl::Status AsyncIoState::ReplyOnStream(std::string_view data) {
+  if (!may_reply_ || output_broken_ || observed_ ||
+      !ReplyBatch::IsSmall(data) || output_first_ != nullptr ||
+      loop()->replies().full()) [[unlikely]] {
+    return ReplyInDetail(data);
+  }
+  return ReplyAtOnce(*loop(), data);
 }
 
 // The batch is not full.
@@ -67,6 +72,28 @@ ABSL_ATTRIBUTE_NOINLINE absl::Status AsyncIoState::AddCopyOfReply(
 }
 
 absl::Status AsyncIoState::ReplyInDetail(std::string_view data) {
+  if (!observed_ || closed_ || !may_reply_) return TryReply(data);
+  EventLoop& loop = *this->loop();
+  OperationObserver& observer = *loop.observer();
+  if (udp_ != Udp::kNo) {
+    observer.OnReply(this, data, ReplyTarget(loop));
+    if (output_first_ == nullptr && HoldReply(loop, data)) {
+      return absl::OkStatus();
+    }
+  } else {
+    // Before, as it may be sent inside.
+    observer.OnReply(this, data, nullptr);
+    if (!output_broken_ && ReplyBatch::IsSmall(data) &&
+        output_first_ == nullptr && !loop.replies().full()) {
+      return ReplyAtOnce(loop, data);
+    }
+  }
+  absl::Status status = TryReply(data);
+  if (!status.ok()) observer.OnReplyRefused(this);
+  return status;
+}
+
+absl::Status AsyncIoState::TryReply(std::string_view data) {
   constexpr const char* kCall = "Reply";
   if (absl::Status status = CheckOpen(kCall); !status.ok()) return status;
   if (!may_reply_) {
@@ -185,6 +212,7 @@ void AsyncIoState::GoOnChecking(EventLoop& loop) {
   input_ended_ = false;
   SetDeadline(loop, kReadDeadline, read_timeout_);
   WaitForReadable(loop);
+  TellContinue();
 }
 
 // In place of going on, while replies wait.

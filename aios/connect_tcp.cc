@@ -50,14 +50,14 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
         PlanLocalEnd(loop, options.local_address, options.local_port, plan);
     if (!status.ok()) return refuse(status);
     absl::StatusOr<std::unique_ptr<AsyncIoState>> state =
-        StateFactory::ConnectByName(collection, "ConnectTcp", std::move(plan),
-                                    ToNanoseconds(options.connect_timeout),
-                                    std::move(callback),
-                                    {.read_timeout = options.read_timeout,
-                                     .write_timeout = options.write_timeout,
-                                     .user_info = std::move(options.user_info),
-                                     .name = options.name,
-                                     .queue_output = options.queue_output});
+        StateFactory::ConnectByName(
+            collection, OperationKind::kConnectTcp, std::move(plan),
+            ToNanoseconds(options.connect_timeout), std::move(callback),
+            {.read_timeout = options.read_timeout,
+             .write_timeout = options.write_timeout,
+             .user_info = std::move(options.user_info),
+             .name = options.name,
+             .queue_output = options.queue_output});
     if (!state.ok()) return refuse(state.status());
     return state;
   }
@@ -97,9 +97,7 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
   state.Extras().connect_callback = std::move(callback);
   state.extras_->connect_target = target;
   state.connecting_ = true;
-  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
-    observer->OnStart(state.extras_.get(), &state, "ConnectTcp");
-  }
+  state.TellStartOfConnect(OperationKind::kConnectTcp, timeout);
   if (error.ok()) {
     error = state.loop()->kernel().Connect(state.Watcher::handle(), target);
   }
@@ -113,7 +111,7 @@ void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
 }
 
 absl::StatusOr<std::unique_ptr<AsyncIoState>> StateFactory::ConnectByName(
-    WaitStateCollection& collection, const char* call, ConnectPlan plan,
+    WaitStateCollection& collection, OperationKind kind, ConnectPlan plan,
     Nanoseconds timeout, IoCallback callback,
     CreateAsyncIoStateOptions options) {
   std::unique_ptr<AsyncIoState> state =
@@ -122,8 +120,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> StateFactory::ConnectByName(
   extras.race = std::make_unique<ConnectRace>(*state, std::move(plan));
   extras.connect_callback = std::move(callback);
   state->connecting_ = true;
-  OperationObserver* observer = state->loop()->observer();
-  if (observer != nullptr) observer->OnStart(&extras, state.get(), call);
+  state->TellStartOfConnect(kind, timeout);
   state->SetDeadline(*state->loop(), AsyncIoState::kWriteDeadline, timeout);
   absl::Status status = extras.race->Start(*state->loop());
   if (!status.ok()) return status;
@@ -148,6 +145,20 @@ absl::Status PlanLocalEnd(EventLoop& loop,
     }
   }
   return plan.wanted[0] || plan.wanted[1] ? absl::OkStatus() : failed;
+}
+
+void AsyncIoState::TellStartOfConnect(OperationKind kind, Nanoseconds timeout) {
+  EventLoop& loop = *this->loop();
+  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
+    observer->OnStart({.operation = extras_.get(),
+                       .state = this,
+                       .kind = kind,
+                       .poller = &loop.poller(),
+                       .handle = handle(),
+                       .datagrams = udp_ != Udp::kNo,
+                       .time = loop.Now(),
+                       .timeout = timeout});
+  }
 }
 
 void AsyncIoState::RaceIsOver(Handle handle, Family family, Error error) {
@@ -226,7 +237,7 @@ void AsyncIoState::RunConnect(void* object) {
   result.detail = detail;
   if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
     observer->OnEnd(state.extras_.get(), OperationObserver::End::kCallback,
-                    result.status, 0);
+                    result);
   }
   state.Invoke(callback, {}, result);
 }

@@ -10,6 +10,7 @@
 #include "aios/check.h"
 #include "aios/duration.h"
 #include "aios/name_service.h"
+#include "aios/operation_observer.h"
 #include "aios/text.h"
 
 namespace aios {
@@ -75,6 +76,9 @@ EventLoop::EventLoop(WaitStateCollection& collection, Kernel& kernel,
       observer_(kernel.observer()),
       poller_(std::move(poller)),
       options_(std::move(options)) {
+  if (observer_ != nullptr) {
+    observer_->OnCollection(*poller_, options_.limits);
+  }
   driven_ = kernel_.Drive(*poller_, [this] { return Turn(); });
 }
 
@@ -82,6 +86,7 @@ EventLoop::~EventLoop() {
   AIOS_CHECK(running_ == nullptr && !in_call_,
              "a collection must not be destroyed by its own callbacks");
   CloseAll();
+  if (observer_ != nullptr) observer_->OnCollectionEnd(*poller_);
 }
 
 NameService& EventLoop::names() {
@@ -205,6 +210,7 @@ void EventLoop::Call() {
 
 // The report is of more than `watcher` wants, or of an error.
 void EventLoop::ServeUnwanted(const Report& report, Watcher& watcher) {
+  if (observer_ != nullptr) observer_->OnServe(*poller_, report.token);
   if (!report.error.ok()) {
     watcher.applied_ = kNotReady;
     watcher.OnWatchFailed(report.error);
@@ -413,6 +419,9 @@ absl::Status EventLoop::Post(absl::AnyInvocable<void()>&& function) {
         [[unlikely]] {
       return PostRefused(function);
     }
+    if (observer_ != nullptr) [[unlikely]] {
+      function = ObservePosted(std::move(function));
+    }
     posted_.push_back(std::move(function));
     // The loop's processor has the places that follow in its cache: have them
     // fetched, or the next calls wait for them, and the loop for the mutex.
@@ -426,6 +435,15 @@ absl::Status EventLoop::Post(absl::AnyInvocable<void()>&& function) {
     kernel_.Wake(*poller_);
   }
   return absl::OkStatus();
+}
+
+absl::AnyInvocable<void()> EventLoop::ObservePosted(
+    absl::AnyInvocable<void()>&& function) {
+  return [this, number = observer_->OnPost(*poller_),
+          function = std::move(function)]() mutable {
+    observer_->OnRunPosted(*poller_, number);
+    std::move(function)();
+  };
 }
 
 absl::Status EventLoop::PostRefused(
@@ -483,6 +501,7 @@ void EventLoop::EndForGood() {
     unused.swap(posted_);
     has_posted_.store(false, std::memory_order_release);
   }
+  if (observer_ != nullptr) observer_->OnCollectionEnd(*poller_);
   alive_.store(false, std::memory_order_release);
 }
 

@@ -42,6 +42,7 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
 
   WaitStateCollection& collection() const { return collection_; }
+  const Poller& poller() const { return *poller_; }
   Kernel& kernel() const { return kernel_; }
   const std::string& name() const { return options_.name; }
   const Limits& limits() const { return options_.limits; }
@@ -301,6 +302,9 @@ class EventLoop {
   void FindDue();
   void FireDue();
   void RunPosted() noexcept;
+  // `function`, of which the observer is told when it runs.
+  absl::AnyInvocable<void()> ObservePosted(
+      absl::AnyInvocable<void()>&& function);
   // What `Post` returns when it refuses, with `mutex_` held.
   absl::Status PostRefused(const absl::AnyInvocable<void()>& function) const;
   void RunWaitingCompletions();

@@ -112,10 +112,10 @@ struct StateFactory {
   static void Connect(AsyncIoState& state, const SocketAddress& target,
                       Nanoseconds timeout, IoCallback callback, Error error);
 
-  // Makes a state that connects to a name; it has no socket yet. `call` is the
-  // function of the user. ResourceExhausted when too many lookups wait.
+  // Makes a state that connects to a name; it has no socket yet.
+  // ResourceExhausted when too many lookups wait.
   static absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectByName(
-      WaitStateCollection& collection, const char* call, ConnectPlan plan,
+      WaitStateCollection& collection, OperationKind kind, ConnectPlan plan,
       Nanoseconds timeout, IoCallback callback,
       CreateAsyncIoStateOptions options);
 };
@@ -125,6 +125,9 @@ inline std::unique_ptr<AsyncIoState> StateFactory::Make(EventLoop& loop,
                                                         bool socket_ipv6) {
   std::unique_ptr<AsyncIoState> state(new AsyncIoState);
   if (socket_ipv6) state->socket_ipv6_ = true;
+  if (loop.observer() != nullptr) [[unlikely]] {
+    state->observed_ = true;
+  }
   loop.Enter();
   loop.Add(*state, handle);
   return state;

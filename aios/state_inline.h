@@ -59,14 +59,14 @@ inline void AsyncIoState::ClearDeadline(EventLoop& loop, DueDeadline which) {
 
 // The operation has ended: what follows is its last callback, or none.
 inline void AsyncIoState::InputIsOver(OperationObserver::End end,
-                                      IoStatus status, size_t count) {
+                                      const IoResult& result) {
   EventLoop& loop = *this->loop();
   input_kind_ = InputKind::kNone;
   input_paused_ = false;
   ClearDeadline(loop, kReadDeadline);
   UpdateInterest(loop);
   if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnEnd(this, end, status, count);
+    observer->OnEnd(this, end, result);
   }
 }
 
@@ -106,6 +106,9 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::CallBackWhereItLies(
   may_discard_ = true;
   may_reply_ = true;
   input_callback_runs_ = true;
+  if (observed_) [[unlikely]] {
+    TellCallback(result);
+  }
   loop.BeginCallback(*this);
   input_callback_(*this, result);
   input_callback_runs_ = false;
@@ -197,6 +200,20 @@ inline void AsyncIoState::SendReplies(EventLoop& loop) {
 inline const SocketAddress* AsyncIoState::ReplyTarget(EventLoop& loop) const {
   return udp_ == Udp::kUnconnected ? &loop.datagram_batch_in_use().last().sender
                                    : nullptr;
+}
+
+// Until the callbacks have returned that follow one another. Returns false when
+// there is no room.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool AsyncIoState::HoldReply(
+    EventLoop& loop, std::string_view data) {
+  DatagramReplies& replies = loop.datagram_replies();
+  DatagramBatch& batch = loop.datagram_batch_in_use();
+  if (replies.full() || data.size() > DatagramReplies::kSizeMax ||
+      !batch.Keep(&data)) [[unlikely]] {
+    return false;
+  }
+  replies.Add({{data.data(), data.size()}, ReplyTarget(loop)});
+  return true;
 }
 
 // The same to datagrams that callbacks have been given, one after the other.

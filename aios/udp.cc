@@ -157,7 +157,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectUdpInBackground(
       return status;
     }
     return StateFactory::ConnectByName(
-        collection, "ConnectUdp", std::move(plan),
+        collection, OperationKind::kConnectUdp, std::move(plan),
         ToNanoseconds(options.connect_timeout), std::move(callback),
         {.read_timeout = options.read_timeout,
          .write_timeout = options.write_timeout,

@@ -165,10 +165,12 @@ Error SimKernel::SetInterest(Poller& poller, Handle handle, void* token,
   auto& own = static_cast<SimPoller&>(poller);
   SimSocket* socket = Find(handle);
   if (socket == nullptr || own.kernel_ == nullptr) {
+    oracle().OnHandleGone(handle);
     return to == kNotReady ? Error() : Error(EBADF);
   }
   simulation_.trace_.Add(simulation_.now_, What::kInterest, host_.index_,
                          socket->id, from, to);
+  oracle().OnInterest(handle, poller, token, to);
   Watch* watch = FindWatch(own, *socket, handle);
   if (to == kNotReady) {
     if (watch != nullptr) RemoveWatch(*watch);
@@ -234,6 +236,7 @@ size_t SimKernel::Wait(Poller& poller, std::span<Report> reports,
     return 0;
   }
   if (!own.in_turn_) {
+    if (timeout > 0 && !own.woken_ && !own.AnyReady()) TellSleep(own, timeout);
     Sleep(own, timeout);
     if (own.kernel_ == nullptr) return 0;
   }
@@ -243,7 +246,17 @@ size_t SimKernel::Wait(Poller& poller, std::span<Report> reports,
   if (count < reports.size()) count += SpuriousReport(own, reports, count);
   simulation_.trace_.Add(simulation_.now_, What::kWait, host_.index_, own.id_,
                          count);
+  oracle().OnReports(own, reports.first(count));
   return count;
+}
+
+void SimKernel::TellSleep(SimPoller& poller, Nanoseconds length) {
+  oracle().OnSleep(poller, length, [&](Handle handle) {
+    SimSocket* socket = Find(handle);
+    Watch* watch =
+        socket != nullptr ? FindWatch(poller, *socket, handle) : nullptr;
+    return watch != nullptr ? watch->interest : kNotReady;
+  });
 }
 
 size_t SimKernel::TakeReports(SimPoller& poller, std::span<Report> reports) {
@@ -498,6 +511,7 @@ Error SimKernel::Adopt(Handle handle, SocketInfo* info) {
 void SimKernel::Release(Handle handle) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return;
+  oracle().OnHandleGone(handle);
   socket->blocking = !std::exchange(socket->adopted_as_nonblocking, false);
   Log(What::kRelease, *socket, Error());
 }
@@ -505,6 +519,7 @@ void SimKernel::Release(Handle handle) {
 void SimKernel::Close(Handle handle) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return;
+  oracle().OnHandleGone(handle);
   Log(What::kClose, *socket, Error());
   if (socket->handles != 1) {
     FreeHandle(handle);
@@ -765,6 +780,12 @@ Error SimKernel::LocalAddress(Handle handle, SocketAddress* address) {
 }
 
 Error SimKernel::PeerAddress(Handle handle, SocketAddress* address) {
+  Error error = PeerAddressNow(handle, address);
+  oracle().OnPeerAddress(handle, error);
+  return error;
+}
+
+Error SimKernel::PeerAddressNow(Handle handle, SocketAddress* address) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
   if (socket->type == SocketType::kDatagram) {
@@ -809,6 +830,12 @@ Error SimKernel::Listen(Handle handle, int backlog) {
 }
 
 Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
+  Error error = ConnectNow(handle, address);
+  oracle().OnConnect(handle, error);
+  return error;
+}
+
+Error SimKernel::ConnectNow(Handle handle, const SocketAddress& address) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
   Error error;
@@ -887,6 +914,12 @@ Error SimKernel::Connect(Handle handle, const SocketAddress& address) {
 }
 
 Error SimKernel::TakeError(Handle handle) {
+  Error error = TakeErrorNow(handle);
+  oracle().OnTakeError(handle, error);
+  return error;
+}
+
+Error SimKernel::TakeErrorNow(Handle handle) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
   Error error = std::exchange(socket->error, Error());
@@ -923,6 +956,9 @@ Error SimKernel::Accept(Handle listener, Handle* connection) {
   endpoint->listener = nullptr;
   endpoint->socket = &accepted;
   if (Has(accepted, SocketOption::kKeepAlive)) endpoint->EnableKeepAlive(true);
+  if (!socket->watches.empty()) {
+    oracle().OnAccepted(*socket->watches.front()->poller, listener);
+  }
   return Log(What::kAccept, *socket, Error(), accepted.id);
 }
 
@@ -935,6 +971,12 @@ Transfer SimKernel::ReceiveUnconnected(SimSocket& socket) {
 }
 
 Transfer SimKernel::Receive(Handle handle, std::span<char> buffer) {
+  Transfer transfer = ReceiveNow(handle, buffer);
+  oracle().OnReceive(handle, buffer, transfer);
+  return transfer;
+}
+
+Transfer SimKernel::ReceiveNow(Handle handle, std::span<char> buffer) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return {.error = Error(EBADF)};
   if (socket->type == SocketType::kDatagram) {
@@ -969,6 +1011,12 @@ Transfer SimKernel::Receive(Handle handle, std::span<char> buffer) {
 }
 
 Transfer SimKernel::Peek(Handle handle) {
+  Transfer transfer = PeekNow(handle);
+  oracle().OnPeek(handle, transfer);
+  return transfer;
+}
+
+Transfer SimKernel::PeekNow(Handle handle) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return {.error = Error(EBADF)};
   Transfer transfer;
@@ -991,6 +1039,13 @@ Transfer SimKernel::Peek(Handle handle) {
 }
 
 Transfer SimKernel::Send(Handle handle, std::span<const ConstBuffer> buffers) {
+  Transfer transfer = SendNow(handle, buffers);
+  oracle().OnSend(handle, buffers, transfer);
+  return transfer;
+}
+
+Transfer SimKernel::SendNow(Handle handle,
+                            std::span<const ConstBuffer> buffers) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return {.error = Error(EBADF)};
   if (socket->type == SocketType::kDatagram) {
@@ -1026,6 +1081,7 @@ Transfer SimKernel::Send(Handle handle, std::span<const ConstBuffer> buffers) {
 }
 
 Error SimKernel::Shutdown(Handle handle, Direction direction) {
+  oracle().OnShutdown(handle, direction);
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
   Error error;
@@ -1175,6 +1231,14 @@ void SimKernel::OnUnreachable(const Packet& packet) {
 
 Error SimKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
                                  bool want_sender, IncomingDatagram* datagram) {
+  Error error = ReceiveDatagramNow(handle, buffer, want_sender, datagram);
+  oracle().OnReceiveDatagram(handle, buffer, want_sender, *datagram, error);
+  return error;
+}
+
+Error SimKernel::ReceiveDatagramNow(Handle handle, std::span<char> buffer,
+                                    bool want_sender,
+                                    IncomingDatagram* datagram) {
   Error error;
   SimSocket* socket = FindOfType(handle, SocketType::kDatagram, &error);
   if (socket == nullptr) return error;
@@ -1209,6 +1273,13 @@ Error SimKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
 
 Transfer SimKernel::SendDatagrams(Handle handle,
                                   std::span<const OutgoingDatagram> datagrams) {
+  Transfer transfer = SendDatagramsNow(handle, datagrams);
+  oracle().OnSendDatagrams(handle, datagrams, transfer);
+  return transfer;
+}
+
+Transfer SimKernel::SendDatagramsNow(
+    Handle handle, std::span<const OutgoingDatagram> datagrams) {
   Error error;
   SimSocket* socket = FindOfType(handle, SocketType::kDatagram, &error);
   if (socket == nullptr) return {.error = error};

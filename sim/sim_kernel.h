@@ -215,6 +215,18 @@ class SimKernel final : public Kernel {
   Readiness ReadinessOf(const SimSocket& socket) const;
   void Notify(SimSocket& socket);
 
+  // The calls of the same names, of which the oracle is told afterwards.
+  Error ConnectNow(Handle handle, const SocketAddress& address);
+  Error TakeErrorNow(Handle handle);
+  Error PeerAddressNow(Handle handle, SocketAddress* address);
+  Transfer ReceiveNow(Handle handle, std::span<char> buffer);
+  Transfer PeekNow(Handle handle);
+  Transfer SendNow(Handle handle, std::span<const ConstBuffer> buffers);
+  Error ReceiveDatagramNow(Handle handle, std::span<char> buffer,
+                           bool want_sender, IncomingDatagram* datagram);
+  Transfer SendDatagramsNow(Handle handle,
+                            std::span<const OutgoingDatagram> datagrams);
+
   // Connections.
   Transfer ReceiveUnconnected(SimSocket& socket);
   void StopListening(SimSocket& listener);
@@ -232,7 +244,8 @@ class SimKernel final : public Kernel {
   void AnswerWithReset(const Packet& packet);
   Error SendDatagram(SimSocket& socket, const OutgoingDatagram& datagram);
   void NewOracle();
-  const Oracle& oracle() const { return *oracles_.back(); }
+  Oracle& oracle() const { return *oracles_.back(); }
+  void TellSleep(SimPoller& poller, Nanoseconds length);
   void Crash();
   std::string Describe() const;
 

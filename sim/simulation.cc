@@ -566,13 +566,16 @@ void Simulation::RunTurn(SimPoller& poller) {
   TurnFrame frame{.poller = &poller, .outer = turns_};
   turns_ = &frame;
   poller.in_turn_ = true;
+  poller.kernel_->oracle().OnTurn(poller, /*begins=*/true);
   Nanoseconds sleep = poller.turn_();
   turns_ = frame.outer;
   current_host_ = before;
   // The turn may have destroyed its collection, or crashed its host.
   if (frame.poller == nullptr || poller.kernel_ == nullptr) return;
   poller.in_turn_ = false;
+  poller.kernel_->oracle().OnTurn(poller, /*begins=*/false);
   if (poller.woken_ || poller.AnyReady()) sleep = 0;
+  if (sleep > 0) poller.kernel_->TellSleep(poller, sleep);
   if (sleep > 0 && sleep != kForever &&
       choices_.Chance(Site::kInterrupt, poller.entity_,
                       poller.kernel_->Rate(&FaultRates::interrupt))) {

@@ -951,6 +951,23 @@ TEST_P(UdpTest, ScopedTargetsAreSentThroughTheirInterface) {
 
 // ---- Shutdown.
 
+TEST_P(UdpTest, AnErrorFromBeforeIsNotHowShutDownInputEnds) {
+  SocketAddress target =
+      world().RefusingAddress(SocketType::kDatagram, Family::kIpv4);
+  std::unique_ptr<AsyncIoState> state =
+      ConnectUdp(collection(), target.ip(), target.port()).value();
+  char buffer[8];
+  Recorder receive(*this, "receive");
+  Recorder send(*this, "send");
+  ASSERT_OK(state->ReceiveMessage(buffer, receive.Callback()));
+  ASSERT_OK(state->SendMessage("anyone?", send.Callback()));
+  ASSERT_TRUE(RunUntil(receive));
+  ASSERT_EQ(receive.last().error, Error(ECONNREFUSED));
+  EXPECT_OK(state->Shutdown(Direction::kInput));
+  EXPECT_EQ(state->read_error(), Error());
+  EXPECT_EQ(Receive(*state).status, IoStatus::kEof);
+}
+
 TEST_P(UdpTest, ShutdownOfTheInputIsTheEndForReceives) {
   for (bool connected : {true, false}) {
     SCOPED_TRACE(connected ? "connected" : "unconnected");

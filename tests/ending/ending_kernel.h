@@ -25,6 +25,9 @@ class EndingKernel final : public HandleKernel {
 
   using HandleKernel::HandleKernel;
 
+  // Who watches over the base knows nothing of what is made up here.
+  OperationObserver* observer() override { return nullptr; }
+
   // Lets time pass at once.
   void AdvanceClock(Nanoseconds length) { skew_ += length; }
 

@@ -53,6 +53,9 @@ class FaultKernel final : public KernelDecorator {
 
   explicit FaultKernel(Kernel& base) : KernelDecorator(base) {}
 
+  // Who watches over the base knows nothing of what is made up here.
+  OperationObserver* observer() override { return nullptr; }
+
   // One call fails: the `n`-th from now on, 1 being the next. Only calls that
   // can fail are counted; of one kind, or of all. The error must not be EINTR,
   // which no kernel gives (rule 13). A new choice replaces the last one.
