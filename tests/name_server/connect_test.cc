@@ -1,6 +1,7 @@
 // Connecting to names in virtual time: addresses that refuse, are slow or say
 // nothing, and every moment at which it may end.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -147,6 +148,37 @@ SIMULATED_TEST(SimulatedConnect, AnAddressThatIsThereTwiceIsTriedOnce) {
   ASSERT_NE(first, std::string::npos) << world.detail;
   EXPECT_EQ(world.detail.find(text, first + 1), std::string::npos)
       << world.detail;
+}
+
+SIMULATED_TEST(SimulatedConnect, GoesOnAtOnceWhenAnAddressRefuses) {
+  World world(simulation);
+  world.dns.AddAddress("www.test", Blackhole(1));
+  world.dns.AddAddress("www.test", world.idle.ipv4());
+  world.dns.AddAddress("www.test", world.server.ipv4());
+  world.Connect("www.test");
+  EXPECT_TRUE(simulation.RunUntil([&] { return world.calls != 0; }));
+  EXPECT_EQ(world.status, "ok") << world.detail;
+  // 250 ms for the first, and nothing for the second.
+  EXPECT_LT(world.took, 260 * kMillisecond);
+}
+
+SIMULATED_TEST(SimulatedConnect, TakesTheFamiliesInTurn) {
+  World world(simulation);
+  Host& dns = *simulation.hosts()[3];
+  // All refuse.
+  for (Host* host : {&world.idle, &dns}) {
+    world.dns.AddAddress("www.test", host->ipv4());
+    world.dns.AddAddress("www.test", host->ipv6());
+  }
+  world.Connect("www.test");
+  EXPECT_TRUE(simulation.RunUntil([&] { return world.calls != 0; }));
+  auto place = [&](const IpAddress& ip) {
+    return world.detail.find(SocketAddress(ip, 80).ToString());
+  };
+  size_t last4 = std::max(place(world.idle.ipv4()), place(dns.ipv4()));
+  size_t last6 = std::max(place(world.idle.ipv6()), place(dns.ipv6()));
+  EXPECT_GT(last4, std::min(place(world.idle.ipv6()), place(dns.ipv6())));
+  EXPECT_GT(last6, std::min(place(world.idle.ipv4()), place(dns.ipv4())));
 }
 
 SIMULATED_TEST(SimulatedConnect, ALoserThatAnswersLaterIsClosed) {

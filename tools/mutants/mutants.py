@@ -5,7 +5,7 @@
 
     --list             prints the names and what is wrong, and ends
     --seeds=N          of the searching simulations (default 200)
-    --enough=N         the search of a bug stops when it was found in so many of them (default 10)
+    --enough=N         the search of a bug stops when it was found in so many of them (default 3)
     --suites=WHEN      runs the tests: "never", "unfound" (default: when the search finds nothing), "always"
     --table=FILE       keeps the table in a file, too: each line as soon as it is known. Bugs of which the
                        file has a line already are not run again.
@@ -193,9 +193,10 @@ class Run:
         self.jobs = jobs
 
     def bazel(self, command, *arguments):
+        # Its server there is of no use to anybody else.
         return subprocess.run(
-            ["bazel", command, "--noshow_progress", *arguments], cwd=self.copy.folder, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+            ["bazel", "--max_idle_secs=60", command, "--noshow_progress", *arguments],
+            cwd=self.copy.folder, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
             errors="replace")
 
     def build(self):
@@ -276,7 +277,7 @@ def main(arguments):
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return 0
-    flags = {"--seeds": "200", "--enough": "10", "--suites": "unfound", "--table": "", "--jobs": "2"}
+    flags = {"--seeds": "200", "--enough": "3", "--suites": "unfound", "--table": "", "--jobs": "2"}
     only_list = "--list" in arguments
     patterns = []
     for argument in arguments:
