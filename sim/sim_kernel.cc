@@ -24,10 +24,30 @@ constexpr size_t kDatagramBytesMax = 212'992;
 // Besides its bytes, as the real one accounts for its own structures.
 constexpr size_t kDatagramCost = 768;
 constexpr size_t kAll = std::numeric_limits<size_t>::max();
+constexpr uint32_t kLoopbackInterface = 1;
+constexpr uint32_t kInterface = 2;  // "eth0"
+// Of the network that the hosts of a simulation have in common, 10/8.
+constexpr uint32_t kBroadcastOfNetwork = 0x0AFFFFFF;
+constexpr uint32_t kBroadcast = 0xFFFFFFFF;
+constexpr uint32_t kBroadcastOfLoopback = 0x7FFFFFFF;
 
 IpAddress Unmapped(const IpAddress& address) {
   return address.is_ipv4_mapped() ? IpAddress::FromIpv4(address.ipv4())
                                   : address;
+}
+
+bool IsMulticast(const IpAddress& address) {
+  return address.is_ipv4() ? (address.ipv4() >> 28) == 14
+                           : address.ipv6()[0] == 0xff;
+}
+
+// Addresses of IPv6 that say nothing without the interface.
+bool NeedsZone(const IpAddress& address) {
+  if (address.is_ipv4()) return false;
+  IpAddress::Ipv6Bytes bytes = address.ipv6();
+  if (bytes[0] == 0xfe) return (bytes[1] & 0xc0) == 0x80;
+  int scope = bytes[1] & 0x0f;
+  return bytes[0] == 0xff && (scope == 1 || scope == 2);
 }
 
 bool IsLoopback(const IpAddress& address) {
@@ -439,13 +459,7 @@ void SimKernel::FreeHandle(Handle handle) {
   --open_;
   if (--socket->handles != 0) return;
   while (!socket->watches.empty()) RemoveWatch(*socket->watches.back());
-  if (socket->bound) {
-    auto found = bound_.find({socket->type, socket->local.port()});
-    if (found != bound_.end()) {
-      std::erase(found->second, socket.get());
-      if (found->second.empty()) bound_.erase(found);
-    }
-  }
+  LeavePort(*socket);
 }
 
 Error SimKernel::Log(What what, const SimSocket& socket, Error error,
@@ -552,6 +566,15 @@ void SimKernel::StopListening(SimSocket& listener) {
 void SimKernel::Disconnect(SimSocket& socket) {
   socket.connecting = false;
   std::exchange(socket.tcp, nullptr)->Close();
+  OnEnded(socket);
+  if (!socket.address_given) {
+    socket.local =
+        SocketAddress(IpAddress::Any(socket.family), socket.local.port());
+  }
+}
+
+void SimKernel::OnEnded(SimSocket& socket) {
+  if (!socket.port_given) LeavePort(socket);
 }
 
 Error SimKernel::SetOption(Handle handle, SocketOption option, bool on) {
@@ -591,14 +614,17 @@ Error SimKernel::GetOption(Handle handle, SocketOption option, bool* on) {
 // ---- Addresses and ports.
 
 uint32_t SimKernel::InterfaceIndex(std::string_view name) {
-  if (name == "lo") return 1;
-  if (name == "eth0") return 2;
+  if (name == "lo") return kLoopbackInterface;
+  if (name == "eth0") return kInterface;
   return 0;
 }
 
 bool SimKernel::IsLocal(const IpAddress& address) const {
   if (address.is_any() || IsLoopback(address)) return true;
-  if (address == host_.ipv4_ || address == host_.ipv6_) return true;
+  if (address == host_.ipv4_ || address == host_.ipv6_ ||
+      address == host_.link_local_) {
+    return true;
+  }
   const std::vector<IpAddress>& more = host_.options_.addresses;
   return std::find(more.begin(), more.end(), address) != more.end();
 }
@@ -616,7 +642,77 @@ SocketAddress SimKernel::ToFamily(const SimSocket& socket,
 IpAddress SimKernel::SourceFor(const IpAddress& target) const {
   if (IsLoopback(target)) return IpAddress::Loopback(target.family());
   if (IsLocal(target)) return target;
-  return target.is_ipv4() ? host_.ipv4_ : host_.ipv6_;
+  if (target.is_ipv4()) return host_.ipv4_;
+  // The one whose reach is that of the target.
+  IpAddress::Ipv6Bytes bytes = target.ipv6();
+  bool near = NeedsZone(target) || (bytes[0] == 0xff && (bytes[1] & 15) == 0);
+  if (!near) return host_.ipv6_;
+  // It shows the zone that it was asked for.
+  return IpAddress::FromIpv6(host_.link_local_.ipv6(), target.scope());
+}
+
+bool SimKernel::IsBroadcast(const IpAddress& address) const {
+  return address.is_ipv4() && (address.ipv4() == kBroadcast ||
+                               address.ipv4() == kBroadcastOfNetwork ||
+                               address.ipv4() == kBroadcastOfLoopback);
+}
+
+Error SimKernel::FindWay(const SimSocket& socket, const IpAddress& address,
+                         Purpose purpose, Way* way) const {
+  IpAddress target = Unmapped(address);
+  // Where it is bound to; an address of many is none to send from.
+  IpAddress bound = Unmapped(socket.local.ip());
+  bool chosen = bound.is_any() || IsMulticast(bound) || IsBroadcast(bound);
+  if (socket.family == Family::kIpv6 && target.is_ipv4() &&
+      (socket.ipv6_only || (!bound.is_any() && bound.is_ipv6()))) {
+    return Error(ENETUNREACH);
+  }
+  // "Any" is oneself.
+  if (target.is_any()) {
+    bool own = bound.is_ipv4() && !chosen;
+    target = own ? bound : IpAddress::Loopback(target.family());
+  }
+  if (target.is_ipv6()) {
+    if (purpose == Purpose::kConnectStream && IsMulticast(target)) {
+      return Error(ENETUNREACH);
+    }
+    uint32_t zone = NeedsZone(target) ? target.scope() : 0;
+    if (zone != 0 && socket.zone != 0 && zone != socket.zone) {
+      return Error(purpose == Purpose::kSend ? ENETUNREACH : EINVAL);
+    }
+    if (zone == 0) zone = socket.zone;
+    if (NeedsZone(target)) {
+      if (zone == 0 && purpose != Purpose::kSend) return Error(EINVAL);
+      // A program that only sends is given the one interface that there is.
+      if (zone == 0) zone = kInterface;
+      if (zone != kInterface) return Error(ENETUNREACH);
+    }
+    if (bound.is_ipv4() && !bound.is_any()) return Error(EAFNOSUPPORT);
+    target = IpAddress::FromIpv6(target.ipv6(), NeedsZone(target) ? zone : 0);
+  }
+  way->source = chosen ? SourceFor(target) : bound;
+  way->target = target;
+  way->host = simulation_.HostFor(host_, target);
+  if (target.is_ipv6()) {
+    // What comes from ::1 is taken by loopback alone, but for datagrams to
+    // oneself; what is sent to ::1 over the other interface is taken by nobody.
+    bool oneself = purpose != Purpose::kConnectStream && IsLocal(target) &&
+                   !NeedsZone(target);
+    if (IsLoopback(target) ? socket.zone == kInterface
+                           : IsLoopback(way->source) && !oneself) {
+      way->host = Simulation::kNowhere;
+    }
+    return Error();
+  }
+  if (IsLoopback(way->source) && !IsLocal(target) && !IsMulticast(target) &&
+      target.ipv4() != kBroadcast) {
+    return Error(EINVAL);
+  }
+  if (purpose == Purpose::kConnectStream) {
+    return IsMulticast(target) || IsBroadcast(target) ? Error(ENETUNREACH)
+                                                      : Error();
+  }
+  return IsBroadcast(target) ? Error(EACCES) : Error();
 }
 
 bool SimKernel::PortTaken(const SimSocket& socket,
@@ -654,7 +750,9 @@ bool SimKernel::PortTaken(const SimSocket& socket,
 Error SimKernel::Bind(Handle handle, const SocketAddress& address) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
-  if (socket->bound) return Log(What::kBind, *socket, Error(EINVAL));
+  if (socket->bound || (socket->tcp != nullptr && !socket->tcp->ended())) {
+    return Log(What::kBind, *socket, Error(EINVAL));
+  }
   if (address.family() != socket->family) {
     return Log(What::kBind, *socket,
                Error(socket->family == Family::kIpv6 ? EINVAL : EAFNOSUPPORT));
@@ -662,24 +760,52 @@ Error SimKernel::Bind(Handle handle, const SocketAddress& address) {
   if (socket->ipv6_only && address.ip().is_ipv4_mapped()) {
     return Log(What::kBind, *socket, Error(EINVAL));
   }
-  if (!IsLocal(Unmapped(address.ip()))) {
+  IpAddress ip = Unmapped(address.ip());
+  if (ip.is_ipv6()) {
+    if (IsMulticast(ip) && socket->type == SocketType::kStream) {
+      return Log(What::kBind, *socket, Error(EINVAL));
+    }
+    if (NeedsZone(ip)) {
+      if (ip.scope() == 0) return Log(What::kBind, *socket, Error(EINVAL));
+      if (ip.scope() != kLoopbackInterface && ip.scope() != kInterface) {
+        return Log(What::kBind, *socket, Error(ENODEV));
+      }
+    } else {
+      ip = IpAddress::FromIpv6(ip.ipv6());
+    }
+  }
+  if (!IsLocal(ip) && !IsMulticast(ip) && !IsBroadcast(ip)) {
     return Log(What::kBind, *socket, Error(EADDRNOTAVAIL));
   }
-  if (address.port() == 0) {
-    return Log(What::kBind, *socket,
-               BindEphemeral(*socket, address.ip(), nullptr));
+  SocketAddress wanted(address.family() == ip.family() ? ip : ip.ToIpv4Mapped(),
+                       address.port());
+  Error error;
+  if (wanted.port() == 0) {
+    error = BindEphemeral(*socket, wanted.ip(), nullptr);
+  } else if (PortTaken(*socket, wanted)) {
+    error = Error(EADDRINUSE);
+  } else {
+    BindTo(*socket, wanted);
   }
-  if (PortTaken(*socket, address)) {
-    return Log(What::kBind, *socket, Error(EADDRINUSE));
-  }
-  BindTo(*socket, address);
-  return Log(What::kBind, *socket, Error(), address.port());
+  if (!error.ok()) return Log(What::kBind, *socket, error);
+  socket->address_given = !ip.is_any();
+  socket->port_given = wanted.port() != 0;
+  socket->zone = NeedsZone(ip) ? ip.scope() : 0;
+  return Log(What::kBind, *socket, Error(), wanted.port());
 }
 
 void SimKernel::BindTo(SimSocket& socket, const SocketAddress& address) {
   socket.bound = true;
   socket.local = address;
   bound_[{socket.type, address.port()}].push_back(&socket);
+}
+
+void SimKernel::LeavePort(SimSocket& socket) {
+  if (!std::exchange(socket.bound, false)) return;
+  socket.bound_by_connect = false;
+  auto found = bound_.find({socket.type, socket.local.port()});
+  std::erase(found->second, &socket);
+  if (found->second.empty()) bound_.erase(found);
 }
 
 Error SimKernel::BindEphemeral(SimSocket& socket, const IpAddress& address,
@@ -771,11 +897,7 @@ SimSocket* SimKernel::FindBound(SocketType type, const SocketAddress& target,
 Error SimKernel::LocalAddress(Handle handle, SocketAddress* address) {
   SimSocket* socket = Find(handle);
   if (socket == nullptr) return Error(EBADF);
-  if (socket->tcp != nullptr) {
-    *address = ToFamily(*socket, socket->tcp->local());
-  } else {
-    *address = ToFamily(*socket, socket->local);
-  }
+  *address = ToFamily(*socket, socket->local);
   return Error();
 }
 
@@ -806,9 +928,11 @@ Error SimKernel::Listen(Handle handle, int backlog) {
   Error error;
   SimSocket* socket = FindOfType(handle, SocketType::kStream, &error);
   if (socket == nullptr) return error;
-  if (socket->tcp != nullptr) return Log(What::kListen, *socket, Error(EINVAL));
+  if (socket->tcp != nullptr || socket->stuck) {
+    return Log(What::kListen, *socket, Error(EINVAL));
+  }
   if (!socket->bound) {
-    error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
+    error = BindEphemeral(*socket, socket->local.ip(), nullptr);
     if (!error.ok()) return Log(What::kListen, *socket, error);
   }
   // Two that were bound with kReuseAddress cannot both listen.
@@ -843,30 +967,25 @@ Error SimKernel::ConnectNow(Handle handle, const SocketAddress& address) {
     error = BindEphemeral(*socket, IpAddress::Any(socket->family), nullptr);
     if (!error.ok()) return Log(What::kConnect, *socket, Error(EAGAIN));
   }
-  if (socket->family == Family::kIpv4 && address.ip().is_ipv6()) {
-    return Log(What::kConnect, *socket, Error(EAFNOSUPPORT));
-  }
-  if (socket->family == Family::kIpv6 && address.ip().is_ipv4() &&
-      socket->type == SocketType::kStream) {
-    return Log(What::kConnect, *socket, Error(EINVAL));
-  }
-  IpAddress ip = Unmapped(address.ip());
-  if (socket->ipv6_only && ip.is_ipv4()) {
-    return Log(What::kConnect, *socket, Error(ENETUNREACH));
-  }
-  // "Any" is oneself.
-  if (ip.is_any()) ip = IpAddress::Loopback(ip.family());
-  SocketAddress target(ip, address.port());
+  Way way;
   if (socket->type == SocketType::kDatagram) {
+    if (socket->family == Family::kIpv4 && address.ip().is_ipv6()) {
+      return Log(What::kConnect, *socket, Error(EAFNOSUPPORT));
+    }
+    error = FindWay(*socket, address.ip(), Purpose::kConnectDatagram, &way);
+    if (NeedsZone(address.ip()) && socket->zone == 0) {
+      socket->zone = address.ip().scope();
+    }
+    if (!error.ok()) return Log(What::kConnect, *socket, error);
     // From here on it has the address that its datagrams come from.
     if (Unmapped(socket->local.ip()).is_any()) {
-      socket->local =
-          SocketAddress(SourceFor(target.ip()), socket->local.port());
+      socket->local = SocketAddress(way.source, socket->local.port());
     }
     socket->connected = true;
-    socket->peer = target;
-    return Log(What::kConnect, *socket, Error(), target.port());
+    socket->peer = SocketAddress(way.target, address.port());
+    return Log(What::kConnect, *socket, Error(), address.port());
   }
+  if (socket->stuck) return Log(What::kConnect, *socket, Error(EINVAL));
   if (TcpEndpoint* tcp = socket->tcp; tcp != nullptr) {
     if (tcp->phase() == TcpEndpoint::Phase::kSynSent) {
       return Log(What::kConnect, *socket, Error(EALREADY));
@@ -884,27 +1003,35 @@ Error SimKernel::ConnectNow(Handle handle, const SocketAddress& address) {
     return Log(What::kConnect, *socket, error);
   }
   if (socket->listening) return Log(What::kConnect, *socket, Error(EISCONN));
+  if (socket->family != address.family()) {
+    return Log(What::kConnect, *socket,
+               Error(socket->family == Family::kIpv6 ? EINVAL : EAFNOSUPPORT));
+  }
   if (InjectedError(*socket, {ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES},
                     &error)) {
     return Log(What::kConnect, *socket, error);
   }
+  error = FindWay(*socket, address.ip(), Purpose::kConnectStream, &way);
+  if (!error.ok()) return Log(What::kConnect, *socket, error);
+  SocketAddress target(way.target, address.port());
   if (!socket->bound) {
-    error = BindEphemeral(*socket, SourceFor(target.ip()), &target);
+    error = BindEphemeral(*socket, way.source, &target);
     if (!error.ok()) return Log(What::kConnect, *socket, error);
   }
-  IpAddress bound = Unmapped(socket->local.ip());
-  SocketAddress local(bound.is_any() ? SourceFor(target.ip()) : bound,
-                      socket->local.port());
+  SocketAddress local(way.source, socket->local.port());
   if (auto before = connections_.find(KeyOf(local, target));
       before != connections_.end()) {
-    if (!before->second->only_remembered()) {
+    // One that is only remembered may be called again: its timestamps tell the
+    // packets of the two apart.
+    if (before->second->phase() != TcpEndpoint::Phase::kTimeWait) {
       return Log(What::kConnect, *socket, Error(EADDRNOTAVAIL));
     }
     before->second->GiveWay();
   }
-  TcpEndpoint& endpoint = NewEndpoint(local, target);
+  TcpEndpoint& endpoint = NewEndpoint(local, target, way.host);
   endpoint.socket = socket;
   socket->tcp = &endpoint;
+  if (Unmapped(socket->local.ip()) != local.ip()) socket->local = local;
   socket->connecting = true;
   endpoint.ShutBeforehand(socket->input_shut, socket->output_shut);
   endpoint.SetCapacities(socket->send_capacity, socket->receive_capacity);
@@ -953,6 +1080,7 @@ Error SimKernel::Accept(Handle listener, Handle* connection) {
   accepted.send_capacity = socket->send_capacity;
   accepted.receive_capacity = socket->receive_capacity;
   accepted.tcp = endpoint;
+  accepted.local = endpoint->local();
   endpoint->listener = nullptr;
   endpoint->socket = &accepted;
   if (Has(accepted, SocketOption::kKeepAlive)) endpoint->EnableKeepAlive(true);
@@ -1102,15 +1230,18 @@ Error SimKernel::Shutdown(Handle handle, Direction direction) {
     socket->error = Error(ECONNRESET);
     Notify(*socket);
   } else {
+    if (std::exchange(socket->connecting, false) && socket->tcp->ended()) {
+      socket->stuck = true;
+    }
     error = socket->tcp->Shutdown(direction);
   }
   return Log(What::kShutdown, *socket, error, static_cast<uint64_t>(direction));
 }
 
 TcpEndpoint& SimKernel::NewEndpoint(const SocketAddress& local,
-                                    const SocketAddress& remote) {
+                                    const SocketAddress& remote,
+                                    uint32_t remote_host) {
   uint64_t id = simulation_.next_subject_++;
-  uint32_t remote_host = simulation_.HostFor(host_, remote.ip());
   auto& endpoint = endpoints_[id];
   endpoint =
       std::make_unique<TcpEndpoint>(*this, id, local, remote, remote_host);
@@ -1149,23 +1280,20 @@ void SimKernel::OnPacket(const Packet& packet) {
 void SimKernel::OnTcpPacket(const Packet& packet) {
   auto found = connections_.find(KeyOf(packet.target, packet.source));
   bool syn = (packet.flags & (Packet::kSyn | Packet::kAck)) == Packet::kSyn;
+  SimSocket* listener = syn ? FindListener(packet.target) : nullptr;
   if (found != connections_.end()) {
     TcpEndpoint& endpoint = *found->second;
     // A new connection may take the place of one that is only remembered.
-    if (!syn || endpoint.phase() != TcpEndpoint::Phase::kTimeWait ||
+    if (listener == nullptr ||
+        endpoint.phase() != TcpEndpoint::Phase::kTimeWait ||
         packet.source_end == endpoint.peer_id()) {
       endpoint.OnPacket(packet);
       return;
     }
-    Unregister(endpoint);
+    endpoint.GiveWay();
   }
-  if (!syn) {
-    if ((packet.flags & Packet::kRst) == 0) AnswerWithReset(packet);
-    return;
-  }
-  SimSocket* listener = FindListener(packet.target);
   if (listener == nullptr) {
-    AnswerWithReset(packet);
+    if ((packet.flags & Packet::kRst) == 0) AnswerWithReset(packet);
     return;
   }
   if (listener->accept_queue.size() + listener->handshakes >
@@ -1173,7 +1301,8 @@ void SimKernel::OnTcpPacket(const Packet& packet) {
     // The peer will try again.
     return;
   }
-  TcpEndpoint& endpoint = NewEndpoint(packet.target, packet.source);
+  TcpEndpoint& endpoint =
+      NewEndpoint(packet.target, packet.source, packet.from);
   endpoint.listener = listener;
   endpoint.options = listener->options;
   endpoint.SetCapacities(listener->send_capacity, listener->receive_capacity);
@@ -1239,9 +1368,16 @@ Error SimKernel::ReceiveDatagram(Handle handle, std::span<char> buffer,
 Error SimKernel::ReceiveDatagramNow(Handle handle, std::span<char> buffer,
                                     bool want_sender,
                                     IncomingDatagram* datagram) {
-  Error error;
-  SimSocket* socket = FindOfType(handle, SocketType::kDatagram, &error);
-  if (socket == nullptr) return error;
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return Error(EBADF);
+  if (socket->type == SocketType::kStream) {
+    // The bytes are taken and not stored: that is what Linux makes of the flag
+    // by which it tells the size of a datagram.
+    std::vector<char> taken(buffer.size());
+    Transfer transfer = Receive(handle, taken);
+    datagram->size = transfer.count;
+    return transfer.error;
+  }
   if (WouldBlock(*socket, !socket->datagrams.empty())) {
     return Log(What::kReceiveDatagram, *socket, Error(EAGAIN));
   }
@@ -1280,13 +1416,18 @@ Transfer SimKernel::SendDatagrams(Handle handle,
 
 Transfer SimKernel::SendDatagramsNow(
     Handle handle, std::span<const OutgoingDatagram> datagrams) {
-  Error error;
-  SimSocket* socket = FindOfType(handle, SocketType::kDatagram, &error);
-  if (socket == nullptr) return {.error = error};
+  SimSocket* socket = Find(handle);
+  if (socket == nullptr) return {.error = Error(EBADF)};
+  if (socket->type == SocketType::kStream) {
+    // It has its peer: the addresses are ignored.
+    Transfer transfer = Send(handle, {&datagrams[0].payload, 1});
+    return {.count = transfer.error.ok() ? 1u : 0u, .error = transfer.error};
+  }
   if (WouldBlock(*socket, true)) {
     return Log(What::kSendDatagram, *socket, Transfer{.error = Error(EAGAIN)});
   }
   size_t sent = 0;
+  Error error;
   for (const OutgoingDatagram& datagram : datagrams) {
     error = SendDatagram(*socket, datagram);
     if (!error.ok()) break;
@@ -1308,37 +1449,31 @@ Error SimKernel::SendDatagram(SimSocket& socket,
     if (socket.family == Family::kIpv4 && datagram.target->ip().is_ipv6()) {
       return Error(EAFNOSUPPORT);
     }
-    target =
-        SocketAddress(Unmapped(datagram.target->ip()), datagram.target->port());
-    if (socket.ipv6_only && target.ip().is_ipv4()) return Error(ENETUNREACH);
-    if (target.ip().is_any()) {
-      target =
-          SocketAddress(IpAddress::Loopback(target.family()), target.port());
-    }
+    target = *datagram.target;
   } else if (socket.connected) {
     target = socket.peer;
   } else {
     return Error(EDESTADDRREQ);
   }
   if (datagram.target != nullptr && target.port() == 0) return Error(EINVAL);
+  Way way;
+  Error error = FindWay(socket, target.ip(), Purpose::kSend, &way);
+  if (!error.ok()) return error;
   if (datagram.payload.size >
-      (target.ip().is_ipv4() ? kDatagramMaxOfIpv4 : kDatagramMaxOfIpv6)) {
+      (way.target.is_ipv4() ? kDatagramMaxOfIpv4 : kDatagramMaxOfIpv6)) {
     return Error(EMSGSIZE);
   }
   if (!socket.error.ok()) return std::exchange(socket.error, Error());
   if (socket.output_shut) return Error(EPIPE);
-  Error error;
   if (InjectedError(socket, {ENOBUFS, ENETUNREACH, EPERM}, &error)) {
     return error;
   }
-  IpAddress bound = Unmapped(socket.local.ip());
   Packet* packet = simulation_.NewPacket();
   packet->protocol = Packet::Protocol::kUdp;
   packet->from = host_.index_;
-  packet->to = simulation_.HostFor(host_, target.ip());
-  packet->source = SocketAddress(
-      bound.is_any() ? SourceFor(target.ip()) : bound, socket.local.port());
-  packet->target = target;
+  packet->to = way.host;
+  packet->source = SocketAddress(way.source, socket.local.port());
+  packet->target = SocketAddress(way.target, target.port());
   packet->payload.assign(datagram.payload.data,
                          datagram.payload.data + datagram.payload.size);
   packet->seal = SealOf(packet->payload, packet->source, packet->target);

@@ -58,14 +58,24 @@ struct SimSocket {
   size_t send_capacity = TcpEndpoint::kSendCapacity;
   size_t receive_capacity = TcpEndpoint::kReceiveCapacity;
 
+  // It holds the port of `local`.
   bool bound = false;
   // By `Connect`: the port is free for connections to elsewhere.
   bool bound_by_connect = false;
+  // What `Bind` was told stays when a connection ends; the rest was chosen for
+  // the connection and goes with it.
+  bool port_given = false;
+  bool address_given = false;
   SocketAddress local;
+  // The interface that it uses since it was given a link-local address; 0: any.
+  uint32_t zone = 0;
   bool connected = false;  // UDP: has a peer
   SocketAddress peer;
   // Streams: nobody has asked by `Connect` yet how the attempt ended.
   bool connecting = false;
+  // It was shut down after it had failed, and before anybody has asked: Linux
+  // leaves it in a state from which it cannot connect any more.
+  bool stuck = false;
 
   // Streams: the connection, or the queue of a listener.
   TcpEndpoint* tcp = nullptr;
@@ -199,6 +209,18 @@ class SimKernel final : public Kernel {
   SocketAddress ToFamily(const SimSocket& socket,
                          const SocketAddress& address) const;
   IpAddress SourceFor(const IpAddress& target) const;
+  bool IsBroadcast(const IpAddress& address) const;
+  // From where to where it goes what a socket sends to an address; or why it
+  // cannot.
+  enum class Purpose : uint8_t { kConnectStream, kConnectDatagram, kSend };
+  struct Way {
+    IpAddress source;
+    IpAddress target;
+    uint32_t host = 0;
+  };
+  Error FindWay(const SimSocket& socket, const IpAddress& address,
+                Purpose purpose, Way* way) const;
+  void LeavePort(SimSocket& socket);
   bool PortTaken(const SimSocket& socket, const SocketAddress& address) const;
   void BindTo(SimSocket& socket, const SocketAddress& address);
   Error BindEphemeral(SimSocket& socket, const IpAddress& address,
@@ -232,8 +254,10 @@ class SimKernel final : public Kernel {
   void StopListening(SimSocket& listener);
   // It can connect anew.
   void Disconnect(SimSocket& socket);
+  // Its connection has ended.
+  void OnEnded(SimSocket& socket);
   TcpEndpoint& NewEndpoint(const SocketAddress& local,
-                           const SocketAddress& remote);
+                           const SocketAddress& remote, uint32_t remote_host);
   // Its addresses are free again; then: nobody refers to it any more.
   void Unregister(TcpEndpoint& endpoint);
   void RemoveEndpoint(TcpEndpoint& endpoint);

@@ -17,9 +17,6 @@ namespace {
 // Well above zero: libraries read a zero as "not set".
 constexpr Nanoseconds kStart = 1'000'000'000'000;
 
-// A packet on the way out of nowhere, and into it.
-constexpr uint32_t kNowhere = ~uint32_t{0};
-
 // Links and rules are not numbered like other entities: they are made when a
 // test wants them, which must not move the numbers of others.
 constexpr uint64_t kLinkEntities = uint64_t{1} << 56;
@@ -793,6 +790,7 @@ Host& Simulation::AddHost(std::string_view name, HostOptions options) {
   std::unique_ptr<Host> host(new Host(*this, index, name, std::move(options)));
   owners_[OwnerKey(host->ipv4_)] = host.get();
   owners_[OwnerKey(host->ipv6_)] = host.get();
+  owners_[OwnerKey(host->link_local_)] = host.get();
   for (const IpAddress& address : host->options_.addresses) {
     owners_[OwnerKey(address)] = host.get();
   }
@@ -825,6 +823,9 @@ Host::Host(Simulation& simulation, uint32_t index, std::string_view name,
     bytes[15 - i] = static_cast<uint8_t>(number >> (8 * i));
   }
   ipv6_ = IpAddress::FromIpv6(bytes);
+  bytes[0] = 0xfe;
+  bytes[1] = 0x80;
+  link_local_ = IpAddress::FromIpv6(bytes, 2);
   kernel_.reset(new SimKernel(*this));
 }
 

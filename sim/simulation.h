@@ -65,7 +65,10 @@ struct SimulationOptions {
 };
 
 struct HostOptions {
-  // Added to the address that every host gets, 10.x.y.z and fd00::n.
+  // Added to the addresses that every host gets: 10.x.y.z, fd00::n, and fe80::n
+  // of its interface. The networks are 10/8 and fd00::/64; what lies outside of
+  // them has a route, too, at whose end nobody is unless a host has the
+  // address.
   std::vector<IpAddress> addresses = {};
   // Sockets and pollers that may be open at a time; one more is EMFILE.
   int descriptors_max = 65536;
@@ -314,7 +317,9 @@ class Simulation {
   Link& LinkBetween(uint32_t from, uint32_t to);
   Nanoseconds DrawLatency(Link& link);
   Host* Owner(const IpAddress& address);
-  // The number of the host that packets from `from` to `target` go to.
+  // The number of the host that packets from `from` to `target` go to; or of
+  // none.
+  static constexpr uint32_t kNowhere = ~uint32_t{0};
   uint32_t HostFor(const Host& from, const IpAddress& target);
 
   SimulationOptions options_;
@@ -371,7 +376,9 @@ class Host {
 
   IpAddress ipv4() const { return ipv4_; }
   IpAddress ipv6() const { return ipv6_; }
-  // These two, and those of its options.
+  // fe80::n on "eth0", which is interface 2 of every host.
+  IpAddress link_local() const { return link_local_; }
+  // The first two, and those of its options.
   std::vector<IpAddress> addresses() const;
 
   // Stops the host's programs; its kernel goes on receiving. Deadlines that
@@ -416,6 +423,7 @@ class Host {
   HostOptions options_;
   IpAddress ipv4_;
   IpAddress ipv6_;
+  IpAddress link_local_;
   bool up_ = true;
   bool paused_ = false;
   Nanoseconds clock_base_ = 0;      // monotonic time of the last change

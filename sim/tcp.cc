@@ -307,6 +307,8 @@ void TcpEndpoint::Close() {
 
 void TcpEndpoint::Reset() {
   socket = nullptr;
+  // There is nothing to reset any more.
+  if (phase_ == Phase::kTimeWait) return;
   if (phase_ == Phase::kSynReceived || phase_ == Phase::kOpen) {
     Emit(Packet::kRst | Packet::kAck, next_, 0, 0);
   }
@@ -631,6 +633,7 @@ void TcpEndpoint::MaybeFinish() {
     return;
   }
   phase_ = Phase::kTimeWait;
+  if (socket != nullptr) kernel_.OnEnded(*socket);
   retransmit_at_ = kForever;
   acknowledge_at_ = kForever;
   probe_at_ = kForever;
@@ -688,6 +691,7 @@ void TcpEndpoint::Die() {
   probe_at_ = kForever;
   forget_at_ = kForever;
   kernel_.Unregister(*this);
+  if (socket != nullptr) kernel_.OnEnded(*socket);
   Notify();
   if (socket == nullptr && listener == nullptr) kernel_.RemoveEndpoint(*this);
 }

@@ -58,6 +58,8 @@ class TcpEndpoint {
   const SocketAddress& local() const { return local_; }
   const SocketAddress& remote() const { return remote_; }
   bool dead() const { return phase_ == Phase::kDead; }
+  // Nothing goes over it any more, in either direction.
+  bool ended() const { return dead() || phase_ == Phase::kTimeWait; }
 
   // The socket that programs see; null before accept and after close.
   SimSocket* socket = nullptr;
@@ -92,14 +94,6 @@ class TcpEndpoint {
   bool readable() const;
   bool writable() const;
   bool connected() const { return phase_ == Phase::kOpen; }
-  // It is over for this end, which only waits for what may still come of it: a
-  // connection that is called again may take its place, as the timestamps of
-  // its packets tell them apart.
-  bool only_remembered() const {
-    return phase_ == Phase::kTimeWait ||
-           (phase_ == Phase::kOpen && fin_acknowledged_ && socket == nullptr &&
-            listener == nullptr);
-  }
   size_t unread() const { return received_.size(); }
   size_t unsent() const { return sent_.size(); }
 

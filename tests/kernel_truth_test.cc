@@ -2,6 +2,7 @@
 // of this machine, on the simulated one with several seeds, and row by row.
 
 #include <cstddef>
+#include <cstdio>
 #include <fstream>
 #include <map>
 #include <set>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr char kProgram[] = "tools/kernel_truth/kernel_truth";
 constexpr char kLacksFamily[] = "(IPv6 is missing here)";
+constexpr char kLacksNetwork[] = "(needs a network of its own: ";
 
 std::vector<std::string> Split(const std::string& text,
                                const std::string& separator) {
@@ -84,7 +86,7 @@ constexpr char kRegenerate[] =
 TEST(KernelTruthTest, ThePageHasEverySituation) {
   Page page = ReadPage();
   std::vector<Answer> answers = Ask({"--kernel=sim"});
-  EXPECT_GE(page.size(), 200u);
+  EXPECT_GE(page.size(), 600u);
   std::set<std::string> names;
   for (const Answer& answer : answers) {
     EXPECT_TRUE(names.insert(answer.name).second) << "twice: " << answer.name;
@@ -95,10 +97,35 @@ TEST(KernelTruthTest, ThePageHasEverySituation) {
 
 TEST(KernelTruthTest, TheKernelOfThisMachineAnswersAsThePageSays) {
   Page page = ReadPage();
+  std::string lacking;
+  std::vector<Answer> wrong;
   for (const Answer& answer : Ask({"--kernel=epoll"})) {
     if (answer.answer == kLacksFamily) continue;
-    EXPECT_EQ(answer.answer, page[answer.name].real)
-        << answer.name << kRegenerate;
+    if (answer.answer.rfind(kLacksNetwork, 0) == 0) {
+      lacking = answer.answer;
+    } else if (answer.answer != page[answer.name].real) {
+      wrong.push_back(answer);
+    }
+  }
+  if (lacking.empty()) {
+    for (const Answer& answer : wrong) {
+      EXPECT_EQ(answer.answer, page[answer.name].real)
+          << answer.name << kRegenerate;
+    }
+    return;
+  }
+  std::printf("Left out: the rows of special addresses. %s\n", lacking.c_str());
+  // Other programs of this machine take and leave ports, too. They do not
+  // disturb the same row again and again.
+  for (const Answer& before : wrong) {
+    const std::string& name = before.name;
+    std::string last;
+    for (int i = 0; i != 5 && last != page[name].real; ++i) {
+      for (const Answer& answer : Ask({"--kernel=epoll", "--only=" + name})) {
+        if (answer.name == name) last = answer.answer;
+      }
+    }
+    EXPECT_EQ(last, page[name].real) << name << kRegenerate;
   }
 }
 

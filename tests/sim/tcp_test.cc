@@ -257,6 +257,45 @@ TEST(Tcp, OnlyTheEndThatClosedFirstKeepsItsPort) {
   EXPECT_EQ(bind(), Error());
 }
 
+TEST(Tcp, AConnectionBetweenLinkLocalAddresses) {
+  Network network;
+  Handle listener =
+      network.OpenBound(network.b, SocketType::kStream, 80, Family::kIpv6);
+  ASSERT_TRUE(network.b.kernel().Listen(listener, 16).ok());
+  Handle near = network.Open(network.a, SocketType::kStream, Family::kIpv6);
+  SocketAddress target(network.b.link_local(), 80);
+  EXPECT_EQ(target.ToString(), "[fe80::2%2]:80");
+  EXPECT_EQ(network.a.kernel().Connect(near, target), Error(EINPROGRESS));
+  network.simulation.RunUntilIdle();
+  Handle far = kNoHandle;
+  ASSERT_TRUE(network.b.kernel().Accept(listener, &far).ok());
+  SocketAddress address;
+  EXPECT_TRUE(network.a.kernel().PeerAddress(near, &address).ok());
+  EXPECT_EQ(address, target);
+  EXPECT_TRUE(network.b.kernel().PeerAddress(far, &address).ok());
+  EXPECT_EQ(address.ip(), network.a.link_local());
+  EXPECT_EQ(Connection::Send(network.a, near, "hello").count, 5u);
+  network.simulation.RunUntilIdle();
+  std::string bytes;
+  EXPECT_EQ(Connection::Receive(network.b, far, &bytes).count, 5u);
+}
+
+TEST(Tcp, AnEphemeralPortIsFreeAsSoonAsItsConnectionHasFailed) {
+  Network network;
+  Handle first = network.Open(network.a, SocketType::kStream);
+  EXPECT_EQ(network.a.kernel().Connect(first, network.AddressOf(network.b, 80)),
+            Error(EINPROGRESS));
+  SocketAddress address;
+  EXPECT_TRUE(network.a.kernel().LocalAddress(first, &address).ok());
+  Handle second = network.Open(network.a, SocketType::kStream);
+  EXPECT_EQ(network.a.kernel().Bind(second, address), Error(EADDRINUSE));
+  network.simulation.RunUntilIdle();
+  EXPECT_EQ(network.a.kernel().TakeError(first), Error(ECONNREFUSED));
+  EXPECT_EQ(network.a.kernel().Bind(second, address), Error());
+  EXPECT_EQ(network.a.kernel().Bind(first, SocketAddress(network.a.ipv4(), 0)),
+            Error());
+}
+
 TEST(Tcp, BytesArriveOnceAndInOrderWhateverTheNetworkDoes) {
   for (uint64_t seed = 1; seed != 30; ++seed) {
     Connection connection({.seed = seed,

@@ -28,6 +28,7 @@
 #include "backends/default_kernel.h"
 #include "tools/kernel_truth/cat.h"
 #include "tools/kernel_truth/lab.h"
+#include "tools/kernel_truth/own_network.h"
 #include "tools/kernel_truth/play.h"
 #include "tools/kernel_truth/situations.h"
 
@@ -36,7 +37,8 @@ namespace aios::kernel_truth {
 std::vector<Situation> AllSituations() {
   std::vector<Situation> all;
   for (auto* part : {ConnectSituations, StreamSituations, DatagramSituations,
-                     AddressSituations, PollerSituations}) {
+                     AddressSituations, PollerSituations, EndedSituations,
+                     SpecialSituations}) {
     std::vector<Situation> situations = part();
     all.insert(all.end(), situations.begin(), situations.end());
   }
@@ -54,6 +56,14 @@ std::string Answer(const Situation& situation, Lab& lab) {
 }
 
 std::string AnswerOfReal(const Situation& situation, Kernel& kernel) {
+  // Made when it is needed first, and again where it has to be new.
+  static std::string missing = EnterOwnNetwork();
+  if (situation.wants_new_network && missing.empty()) {
+    missing = EnterOwnNetwork();
+  }
+  if (situation.needs_own_network && !missing.empty()) {
+    return Cat("(needs a network of its own: ", missing, ")");
+  }
   return Answer(situation, *MakeRealLab(kernel));
 }
 
@@ -80,6 +90,26 @@ directions: `read`, `write`, both or `none`; errors and hang-ups are reported as
 both. `receive` gives bytes, of which 0 are the end of a stream, or an error;
 `send` and `peek` give the number of bytes. A port is shown as the name of the
 socket that has it.
+
+The real kernel is asked in a network namespace that the program makes for
+itself (`unshare`, as root or in a namespace of users): nobody else takes ports
+there, and no packet leaves the machine. It has the settings of a new namespace
+(`tcp_timestamps` on, `bindv6only` off) and looks as a simulated host does:
+loopback, and `eth0` (interface 2) with 10.0.0.1/8, fd00::1/64 and fe80::1/64
+and a default route of each family, without ARP, at whose other end nobody is.
+So what is sent to others is silent; without a route, or with a router that says
+no, Linux answers ENETUNREACH or EHOSTUNREACH, which a simulated host only does
+where a fault wants it. Where no namespace can be made the test prints why,
+leaves the rows of special addresses out and asks the others on the machine's
+own loopback.
+
+Two kinds of rows are made by loops. "What is left of a connection": each way to
+end × each call, each asked of a socket that was brought there anew; in brackets
+stands how the socket came to its address, where that makes a difference.
+"Special addresses": those of RFC 6890, multicast, broadcast, mapped ones and
+those with a zone (`%1` is loopback, `%2` is eth0, `%99` is none) × each call
+that takes an address. Broadcast is never allowed on these sockets, and no group
+is joined: the seam has no call for either.
 
 Do not edit: `bazel run //tools/kernel_truth -- --write` writes this page.
 )";

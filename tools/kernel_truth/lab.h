@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 
 #include "aios/kernel.h"
 
@@ -23,6 +24,8 @@ class Lab {
   // While forbidden, nothing can be opened or accepted.
   virtual void ForbidHandles() = 0;
   virtual void AllowHandles() = 0;
+  // Of connections that this kernel has had, and that may have left something.
+  virtual std::set<uint16_t>& used_ports() = 0;
 };
 
 // On loopback of this machine.

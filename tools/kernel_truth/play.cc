@@ -58,7 +58,9 @@ Play::Play(Lab& lab) : lab_(lab), kernel_(lab.kernel()) {
   Must(kernel_.NewPoller(&poller_), "a poller");
 }
 
-Play::~Play() {
+Play::~Play() { Clear(); }
+
+void Play::Clear() {
   lab_.AllowHandles();
   for (const Actor& actor : actors_) {
     if (!actor.open) continue;
@@ -69,6 +71,22 @@ Play::~Play() {
       kernel_.Close(actor.handle);
     }
   }
+  actors_.clear();
+}
+
+void Play::Unseen(absl::FunctionRef<void()> scene) {
+  auto begin = static_cast<std::ptrdiff_t>(steps_.size());
+  scene();
+  steps_.erase(
+      std::remove_if(steps_.begin() + begin, steps_.end(),
+                     [](const auto& step) { return !step.first.empty(); }),
+      steps_.end());
+}
+
+std::string Play::TakeSince(size_t steps) {
+  std::string record = Record(steps);
+  steps_.resize(steps);
+  return record;
 }
 
 // ---- The scene.
@@ -229,9 +247,11 @@ void Play::Note(Handle handle, std::string_view step, std::string_view result) {
 
 void Play::Say(std::string_view text) { steps_.emplace_back("", text); }
 
-void Play::Connect(Handle handle, const SocketAddress& address) {
+Error Play::Connect(Handle handle, const SocketAddress& address) {
   lab_.Settle();
-  Note(handle, "connect", kernel_.Connect(handle, address).Name());
+  Error error = kernel_.Connect(handle, address);
+  Note(handle, "connect", error.Name());
+  return error;
 }
 
 Handle Play::Accept(Handle listener, std::string_view name) {
@@ -286,7 +306,8 @@ void Play::SendTo(Handle handle, const SocketAddress& target,
 
 void Play::ReceiveFrom(Handle handle, size_t size, bool sender) {
   lab_.Settle();
-  std::string room(size, '\0');
+  // What is not stored shows.
+  std::string room(size, '?');
   IncomingDatagram datagram;
   Error error =
       kernel_.ReceiveDatagram(handle, {room.data(), size}, sender, &datagram);
@@ -311,10 +332,12 @@ void Play::TakeError(Handle handle) {
   Note(handle, "take error", kernel_.TakeError(handle).Name());
 }
 
-void Play::Bind(Handle handle, const SocketAddress& address) {
+Error Play::Bind(Handle handle, const SocketAddress& address) {
   lab_.Settle();
   std::string where = Text(address);
-  Note(handle, Cat("bind to ", where), kernel_.Bind(handle, address).Name());
+  Error error = kernel_.Bind(handle, address);
+  Note(handle, Cat("bind to ", where), error.Name());
+  return error;
 }
 
 void Play::Listen(Handle handle, int backlog) {
@@ -322,12 +345,17 @@ void Play::Listen(Handle handle, int backlog) {
   Note(handle, "listen", kernel_.Listen(handle, backlog).Name());
 }
 
-void Play::Addresses(Handle handle) {
+void Play::LocalAddress(Handle handle) {
   lab_.Settle();
   SocketAddress address;
   Error error = kernel_.LocalAddress(handle, &address);
   Note(handle, "local address", error.ok() ? Text(address) : error.Name());
-  error = kernel_.PeerAddress(handle, &address);
+}
+
+void Play::Addresses(Handle handle) {
+  LocalAddress(handle);
+  SocketAddress address;
+  Error error = kernel_.PeerAddress(handle, &address);
   Note(handle, "peer address", error.ok() ? Text(address) : error.Name());
 }
 
@@ -480,10 +508,11 @@ std::string Play::Band(size_t number, size_t from, size_t to) {
   return number >= from && number <= to ? Cat(from, " to ", to) : Cat(number);
 }
 
-std::string Play::Record() const {
+std::string Play::Record(size_t from) const {
   std::string record;
   const std::string* actor = nullptr;
-  for (const auto& [who, text] : steps_) {
+  for (size_t i = from; i != steps_.size(); ++i) {
+    const auto& [who, text] = steps_[i];
     if (actor != nullptr && *actor == who) {
       record += ", " + text;
     } else {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "aios/address.h"
 #include "aios/error.h"
 #include "aios/kernel.h"
@@ -36,6 +37,19 @@ class Play {
   Play& operator=(const Play&) = delete;
 
   Kernel& kernel() { return kernel_; }
+
+  // Closes everything that is open, without leaving anything behind.
+  void Clear();
+  // A connection had this port before, and something of it may be left.
+  bool HasBeenUsed(uint16_t port) const {
+    return lab_.used_ports().count(port) != 0;
+  }
+  void Use(uint16_t port) { lab_.used_ports().insert(port); }
+  // What is done in it is not recorded; a failure of the scene is.
+  void Unseen(absl::FunctionRef<void()> scene);
+  // What has been recorded since the record had so many steps.
+  size_t steps() const { return steps_.size(); }
+  std::string TakeSince(size_t steps);
 
   // ---- The scene. Nothing of it is recorded; a failure is.
 
@@ -75,7 +89,8 @@ class Play {
 
   // ---- Calls that are recorded. Each waits for everything to arrive first.
 
-  void Connect(Handle handle, const SocketAddress& address);
+  // Some give what they record, for what depends on it.
+  Error Connect(Handle handle, const SocketAddress& address);
   Handle Accept(Handle listener, std::string_view name = "server");
   Transfer Receive(Handle handle, size_t size = 64);
   void Peek(Handle handle);
@@ -86,9 +101,10 @@ class Play {
   void ReceiveFrom(Handle handle, size_t size = 64, bool sender = false);
   void Shutdown(Handle handle, Direction direction);
   void TakeError(Handle handle);
-  void Bind(Handle handle, const SocketAddress& address);
+  Error Bind(Handle handle, const SocketAddress& address);
   void Listen(Handle handle, int backlog = 16);
   void Addresses(Handle handle);
+  void LocalAddress(Handle handle);
   void Set(Handle handle, SocketOption option, bool on = true);
   void Get(Handle handle, SocketOption option);
   void Adopt(Handle handle);
@@ -117,8 +133,8 @@ class Play {
   // With the name of a socket instead of a port.
   std::string Text(const SocketAddress& address);
 
-  // Everything that was recorded.
-  std::string Record() const;
+  // Everything that was recorded, from a step on.
+  std::string Record(size_t from = 0) const;
   // What was played needs an address family that is missing here.
   bool lacks_family() const { return lacks_family_; }
 

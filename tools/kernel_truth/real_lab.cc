@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <set>
 
 #include "tools/kernel_truth/lab.h"
 
@@ -86,6 +88,8 @@ class RealLab final : public Lab {
 
   void AllowHandles() override { setrlimit(RLIMIT_NOFILE, &limit_); }
 
+  std::set<uint16_t>& used_ports() override { return used_ports_; }
+
  private:
   void Await(Handle handle, Readiness wanted) {
     Must(kernel_.SetInterest(*poller_, handle, this, kNotReady, wanted),
@@ -104,6 +108,7 @@ class RealLab final : public Lab {
   cpu_set_t processors_;
   bool pinned_ = false;
   rlimit limit_ = {};
+  std::set<uint16_t> used_ports_;
   std::unique_ptr<Poller> poller_;
   Handle sender_ = kNoHandle;
   Handle receiver_ = kNoHandle;

@@ -1,5 +1,6 @@
 #include <cstdint>
 #include <memory>
+#include <set>
 
 #include "absl/time/time.h"
 #include "sim/raw_sockets.h"
@@ -35,9 +36,12 @@ class SimulatedLab final : public Lab {
 
   void AllowHandles() override { host_.SetDescriptorsMax(65536); }
 
+  std::set<uint16_t>& used_ports() override { return used_ports_; }
+
  private:
   sim::Simulation simulation_;
   sim::Host& host_;
+  std::set<uint16_t> used_ports_;
 };
 
 }  // namespace

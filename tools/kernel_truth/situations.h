@@ -3,6 +3,8 @@
 #ifndef AIOS_TOOLS_KERNEL_TRUTH_SITUATIONS_H_
 #define AIOS_TOOLS_KERNEL_TRUTH_SITUATIONS_H_
 
+#include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,10 +14,14 @@ namespace aios::kernel_truth {
 
 struct Situation {
   std::string_view group;
-  std::string_view name;
-  void (*play)(Play& play);
+  std::string name;
+  std::function<void(Play& play)> play;
   // Why the simulated kernel may answer otherwise; empty: it may not.
   std::string_view may_differ = "";
+  // On the real kernel it is only asked in a network of its own.
+  bool needs_own_network = false;
+  // What earlier situations have left on ports would disturb it.
+  bool wants_new_network = false;
 };
 
 std::vector<Situation> ConnectSituations();
@@ -23,6 +29,9 @@ std::vector<Situation> StreamSituations();
 std::vector<Situation> DatagramSituations();
 std::vector<Situation> AddressSituations();
 std::vector<Situation> PollerSituations();
+// Made by loops: what is left of a connection, and special addresses.
+std::vector<Situation> EndedSituations();
+std::vector<Situation> SpecialSituations();
 
 // All of them, in the order of the table.
 std::vector<Situation> AllSituations();
