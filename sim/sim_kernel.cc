@@ -1023,7 +1023,7 @@ Error SimKernel::ConnectNow(Handle handle, const SocketAddress& address) {
       before != connections_.end()) {
     // One that is only remembered may be called again: its timestamps tell the
     // packets of the two apart.
-    if (before->second->phase() != TcpEndpoint::Phase::kTimeWait) {
+    if (!before->second->only_remembered()) {
       return Log(What::kConnect, *socket, Error(EADDRNOTAVAIL));
     }
     before->second->GiveWay();

@@ -94,6 +94,12 @@ class TcpEndpoint {
   bool readable() const;
   bool writable() const;
   bool connected() const { return phase_ == Phase::kOpen; }
+  // It is over for this end, which only waits for what may still come of it.
+  bool only_remembered() const {
+    return phase_ == Phase::kTimeWait ||
+           (phase_ == Phase::kOpen && fin_acknowledged_ && socket == nullptr &&
+            listener == nullptr);
+  }
   size_t unread() const { return received_.size(); }
   size_t unsent() const { return sent_.size(); }
 

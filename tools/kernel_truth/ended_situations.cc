@@ -101,6 +101,9 @@ struct Ending {
   std::function<void(Scene&)> bring;
   bool accepted = true;  // an accepted socket may end so, too
   bool socket = true;    // there is a socket left to be asked
+  // The peer has surely acknowledged the end. Until it has, which may take it
+  // 40 ms, Linux refuses the same four addresses, and takes them afterwards.
+  bool acknowledged = true;
 };
 
 void Close(Scene& s) { s.p.Close(s.self); }
@@ -182,7 +185,7 @@ std::vector<Ending> Endings() {
       {"reset after both ends", After(kConnected, {EndPeer, End, ResetPeer})},
       {"reset, both shut down", After(kConnected, {ResetPeer, kBothWays})},
       // Closed sockets.
-      {"closed", After(kConnected, {Close}), true, false},
+      {"closed", After(kConnected, {Close}), true, false, false},
       {"closed, then by the peer", After(kConnected, {Close, ClosePeer}), true,
        false},
       {"closed by the peer, then too", After(kConnected, {ClosePeer, Close}),
@@ -295,6 +298,8 @@ void Ask(Play& p, const Ending& ending, const std::vector<Call>& calls,
     if (origin == Origin::kAccepted && !ending.accepted) continue;
     size_t before = p.steps();
     for (const Call& call : calls) {
+      // The last one is that of the same four addresses.
+      if (!ending.acknowledged && &call == &calls.back()) continue;
       Scene scene{.p = p, .origin = origin, .reuse = reuse};
       p.Unseen([&] {
         ending.bring(scene);

@@ -105,7 +105,9 @@ own loopback.
 
 Two kinds of rows are made by loops. "What is left of a connection": each way to
 end × each call, each asked of a socket that was brought there anew; in brackets
-stands how the socket came to its address, where that makes a difference.
+stands how the socket came to its address, where that makes a difference. Left
+out is the same four addresses again right after a close: Linux refuses them
+until the peer has acknowledged the end, which may take it 40 ms.
 "Special addresses": those of RFC 6890, multicast, broadcast, mapped ones and
 those with a zone (`%1` is loopback, `%2` is eth0, `%99` is none) × each call
 that takes an address. Broadcast is never allowed on these sockets, and no group
