@@ -433,7 +433,7 @@ SocketAddress SimWorld::RefusingAddress(SocketType type, Family family) {
 SocketAddress SimWorld::SilentAddress(Family family) {
   // Of no host.
   if (family == Family::kIpv4) {
-    return SocketAddress(IpAddress::FromIpv4(0x0aff'ffff), 7);
+    return SocketAddress(IpAddress::FromIpv4(0x0aff'fffe), 7);
   }
   IpAddress::Ipv6Bytes bytes = {0xfd};
   bytes[1] = 1;
