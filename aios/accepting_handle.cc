@@ -14,7 +14,7 @@
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
 #include "aios/name_service.h"
-#include "aios/state_extras.h"
+#include "aios/state/factory.h"
 #include "aios/text.h"
 
 namespace aios {

@@ -41,12 +41,10 @@
 #include "absl/time/time.h"
 #include "aios/address.h"
 #include "aios/host_spec.h"
-#include "aios/input_buffer.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
-#include "aios/operation_observer.h"
+#include "aios/state/received.h"
 #include "aios/wait_state_collection.h"
-#include "aios/watcher.h"
 
 namespace aios {
 
@@ -156,20 +154,11 @@ struct CreateAsyncIoStateOptions {
   bool queue_output = false;
 };
 
-class ConnectRace;
-class DatagramBatch;
-class SendLookup;
-class TargetLookup;
-struct Ending;
-struct OutputOperation;
-struct StateExtras;
-enum class OutputKind : uint8_t;
-
-class AsyncIoState final : private Watcher {
+class AsyncIoState {
  public:
   // Closes the state, and its socket, silently. Allowed in every callback, the
   // state's own included.
-  ~AsyncIoState() override;
+  ~AsyncIoState() = default;
   // Inside a callback of `ReadWithChecking` or `ReceiveMessages` the object
   // itself goes when that has returned.
   void operator delete(AsyncIoState* state, std::destroying_delete_t);
@@ -210,12 +199,11 @@ class AsyncIoState final : private Watcher {
   // callback of `ReceiveMessages` there are none.
   // Lisp: `async-io-state-discard`.
   absl::StatusOr<size_t> Discard(size_t n) {
-    size_t there = BufferedDataLength();
-    if (!may_discard_ || closed_ || observed_ || n > there) [[unlikely]] {
+    if (!received_.MayDropUnseen(n)) [[unlikely]] {
       return DiscardInDetail(n);
     }
-    if (n != 0) input_buffer_->Consume(n);
-    return there - n;
+    received_.Drop(n);
+    return received_.size();
   }
 
   // Ends the `ReadWithChecking` or `ReceiveMessages` whose callback is running,
@@ -269,9 +257,7 @@ class AsyncIoState final : private Watcher {
 
   // Bytes that were read from the socket and not yet handed over.
   // Lisp: `async-io-state-buffered-data-length`.
-  size_t BufferedDataLength() const {
-    return input_buffer_ != nullptr ? input_buffer_->size() : 0;
-  }
+  size_t BufferedDataLength() const { return received_.size(); }
 
   // Moves as many of them as fit into `buffer[start, end)` and returns how
   // many. FailedPrecondition while an operation is in progress. Works after
@@ -366,7 +352,9 @@ class AsyncIoState final : private Watcher {
   // symbol: `async-io-state-write-buffer` with a copy and a callback that goes
   // on reading.
   [[nodiscard]] absl::Status Reply(std::string_view data) {
-    return udp_ == Udp::kNo ? ReplyOnStream(data) : ReplyToDatagram(data);
+    return received_.in_callback() == InCallback::kMessages
+               ? ReplyToDatagram(data)
+               : ReplyOnStream(data);
   }
 
   // ---- Ending.
@@ -420,10 +408,7 @@ class AsyncIoState final : private Watcher {
   // docs/portability.md says which of them aios changes or makes up for. After
   // this call, as after `object`, closing the state takes a kernel call more,
   // which makes sure that it does not wait for a SO_LINGER.
-  Handle handle() const {
-    handle_given_ = true;
-    return Watcher::handle();
-  }
+  Handle handle() const;
 
   // The object given at creation: a `Handle`, or a pointer to the socket
   // stream. Lisp: `async-io-state-object`.
@@ -431,18 +416,18 @@ class AsyncIoState final : private Watcher {
 
   // Null once closed. Lisp: `async-io-state-collection`.
   WaitStateCollection* collection() const;
-  bool closed() const { return closed_; }
+  bool closed() const;
   // Whether `ConnectTcp` is still at work.
-  bool connecting() const { return connecting_; }
+  bool connecting() const;
 
   // Lisp: `async-io-state-name`.
   std::string name() const;
   void set_name(std::string name);
 
   // Lisp: `async-io-state-user-info`.
-  const std::any& user_info() const { return user_info_; }
-  std::any& user_info() { return user_info_; }
-  void set_user_info(std::any user_info) { user_info_ = std::move(user_info); }
+  const std::any& user_info() const;
+  std::any& user_info();
+  void set_user_info(std::any user_info);
 
   // `absl::InfiniteDuration()` for none. Setting: InvalidArgument when
   // negative. Lisp: `async-io-state-read-timeout`,
@@ -455,17 +440,17 @@ class AsyncIoState final : private Watcher {
   // The last status of each direction. A timeout, an abort and an error of a
   // datagram are forgotten when the next operation of the direction starts.
   // Lisp: `async-io-state-read-status`, `async-io-state-write-status`.
-  IoStatus read_status() const { return read_status_; }
-  IoStatus write_status() const { return write_status_; }
+  IoStatus read_status() const;
+  IoStatus write_status() const;
   // The reason while the status is `kError`.
-  Error read_error() const { return Error(read_error_); }
-  Error write_error() const { return Error(write_error_); }
+  Error read_error() const;
+  Error write_error() const;
 
   // How many bytes a `ReadWithChecking` reads at most between two calls of its
   // callback. 16 KiB unless set. Setting 0, or more than 1 GiB:
   // InvalidArgument.
   // Lisp: `async-io-state-max-read`.
-  size_t max_read() const { return max_read_; }
+  size_t max_read() const;
   absl::Status set_max_read(size_t max_read);
 
   // How much of `data` the previous call of the `ReadWithChecking` callback has
@@ -476,344 +461,25 @@ class AsyncIoState final : private Watcher {
   // Bytes and operations in the output queue, the one in progress included.
   // Replies are in it, several as one, when they have to wait and their
   // callback has returned.
-  size_t output_queue_bytes() const { return output_bytes_; }
-  size_t output_queue_length() const { return output_length_; }
+  size_t output_queue_bytes() const;
+  size_t output_queue_length() const;
 
   // The address of this end, and of the other; none when the socket has none.
   // Lisp: `async-io-state-address`, `async-io-state-peer-address`.
   std::optional<SocketAddress> address() const;
   std::optional<SocketAddress> peer_address() const;
 
- private:
-  friend struct StateFactory;
-  friend class ConnectRace;
-  friend class SendLookup;
-
-  enum class InputKind : uint8_t {
-    kNone,
-    kReadBuffer,
-    kReadWithChecking,
-    kReceiveMessage,
-    kReceiveMessages,
-    kWaitForInput,
-  };
-  enum DueDeadline : uint8_t { kReadDeadline, kWriteDeadline };
-
+ protected:
   AsyncIoState() = default;
 
-  // Watcher.
-  void OnReady(Readiness ready) override;
-  void OnWatchFailed(Error error) override;
-  Nanoseconds OnTimer(Nanoseconds now) override;
-  void OnDue(uint8_t which) override;
-  void OnFlush() override;
-  void OnCollectionClose() override { Close(); }
+  // What the inline functions above look at. Everything else of a state is in
+  // aios/state/state.h: only functions that make states make this class.
+  [[no_unique_address]] Received received_;
 
-  // Errors of the caller.
-  std::string Describe() const;
-  std::string Refusal(const char* call) const;
-  absl::Status CheckOpen(const char* call) const;
-  bool MayStart(const IoCallback& callback) const;
-  absl::Status CheckStart(const char* call, const IoCallback& callback,
-                          const Timeout& timeout) const;
-  absl::Status CheckTimeout(const char* call, absl::Duration timeout) const;
-  absl::Status TakeMaxRead(const char* call, size_t max_read);
-  absl::Status RefuseMaxRead(const char* call, size_t max_read) const;
-  absl::Status CheckRange(const char* call, size_t start, size_t end,
-                          size_t size, bool may_be_empty) const;
-
-  // Input.
-  static OperationKind KindOf(InputKind kind);
-  static const char* InputName(InputKind kind);
-  absl::Status CheckInput(InputKind kind, const IoCallback& callback,
-                          const Timeout& timeout) const;
-  inline bool MayStartInput(const IoCallback& callback) const;
-  absl::Status CheckRead(InputKind kind, std::span<char> buffer,
-                         const IoCallback& callback, const Timeout& timeout,
-                         size_t start, size_t end) const;
-  void StartInput(InputKind kind, IoCallback& callback,
-                  std::optional<IoCallback>* error_callback,
-                  const Timeout& timeout, UserInfo& user_info);
-  void TakeInputOptions(std::optional<IoCallback>* error_callback,
-                        const Timeout& timeout, UserInfo& user_info);
-  inline void KeepInputCallback(IoCallback& callback);
-  inline void BeginInput(EventLoop& loop, InputKind kind);
-  inline void InputIsOver(OperationObserver::End end, const IoResult& result);
-  inline void WaitForReadable(EventLoop& loop);
-  void WaitForReadableAgain(EventLoop& loop);
-  absl::Status StartCheckingWithoutOptions(IoCallback& callback);
-  absl::Status StartChecking(IoCallback& callback,
-                             ReadWithCheckingOptions& options);
-  inline void WaitForInputToCheck(EventLoop& loop);
-  inline absl::Status StartReceive(std::span<char> buffer, IoCallback& callback,
-                                   bool needs_address);
-  inline void BeginReceive(EventLoop& loop, std::span<char> range,
-                           IoCallback& callback, bool needs_address);
-  void ReceiveFromStream(EventLoop& loop);
-  void ServeReady(EventLoop& loop, Readiness ready);
-  bool Input(EventLoop& loop);
-  bool InputToOwnBuffer(EventLoop& loop);
-  inline std::span<char> RoomInOwnBuffer(EventLoop& loop);
-  std::span<char> MoreRoomInOwnBuffer(EventLoop& loop);
-  inline size_t ReadToOwnBuffer(EventLoop& loop, Error* error);
-  bool EndOfOwnBuffer(EventLoop& loop, Error error);
-  inline bool InputToBuffer(EventLoop& loop);
-  inline bool InputMessage(EventLoop& loop);
-  inline bool InputDatagram(EventLoop& loop);
-  void OnDatagram(EventLoop& loop);
-  bool InputBatch(EventLoop& loop);
-  bool ServeBatch(EventLoop& loop);
-  bool EndDatagram(Error error);
-  bool HasBatch() const;
-  inline bool WaitsForBatch() const;
-  void TakeFromBatch(EventLoop& loop);
-  void OnMessages(EventLoop& loop);
-  inline Error ReceiveTogether(EventLoop& loop, DatagramBatch& batch);
-  bool InputMessages(EventLoop& loop);
-  inline void RunMessages(EventLoop& loop, DatagramBatch& batch) noexcept;
-  void RunKeptMessages(EventLoop& loop);
-  inline bool MayGoOnAtOnce(EventLoop& loop) const;
-  void GoOnInDetail(EventLoop& loop, bool at_once);
-  void GoOnLater(EventLoop& loop);
-  void EndMessages(EventLoop& loop);
-  void KeepBatch(EventLoop& loop);
-  bool InputPeek(EventLoop& loop);
-  bool EndStream(Error error);
-  bool EndInput(IoStatus status, Error error);
-  void QueueInput(EventLoop& loop);
-  IoStatus BrokenInputStatus() const;
-  void CompleteInput(IoStatus status, Error error = Error());
-  inline bool CallBackOnce(EventLoop& loop);
-  inline bool CallBackReceived(EventLoop& loop,
-                               const IoResult& result) noexcept;
-  void JoinErrorCallback();
-  void CallBackLast();
-  void CallBackLastInDetail(IoCallback& callback, const IoResult& result,
-                            bool checking);
-  inline IoResult InputResult() const;
-  static void RunInput(void* state);
-  inline bool RunChecking(EventLoop& loop) noexcept;
-  void CheckStream(EventLoop& loop, size_t count);
-  inline bool CallBackWhereItLies(EventLoop& loop, const IoResult& result);
-  inline void ContinueChecking(EventLoop& loop);
-  void PauseOrContinueChecking(EventLoop& loop);
-  inline void PutOffReadDeadline(EventLoop& loop);
-  void ResetReadDeadline(EventLoop& loop);
-  void EndChecking(EventLoop& loop);
-  void ReleaseInputBuffer();
-  size_t TakeBuffered(std::span<char> buffer);
-  absl::StatusOr<size_t> RefuseDrop(const char* call, size_t n) const;
+ private:
   absl::StatusOr<size_t> DiscardInDetail(size_t n);
-
-  // Output.
-  static OperationKind KindOf(OutputKind kind);
-  static const char* OutputName(OutputKind kind);
-  absl::Status CheckOutput(OutputKind kind, std::string_view data,
-                           const SocketAddress* target,
-                           const IoCallback& callback,
-                           const WriteOptions& options) const;
-  absl::Status StartOutput(OutputKind kind, std::string_view data,
-                           const SocketAddress* target, IoCallback& callback,
-                           WriteOptions& options,
-                           std::unique_ptr<SendLookup> lookup = nullptr);
-  absl::Status SendToName(std::string_view host, uint16_t port,
-                          std::string_view data, IoCallback& callback,
-                          WriteOptions& options);
-  void TargetIsKnown(OutputOperation& operation);
-  inline absl::Status StartStreamOutput(OutputKind kind, std::string_view data,
-                                        IoCallback& callback);
-  absl::Status StartWithoutOptions(OutputKind kind, std::string_view data,
-                                   const SocketAddress* target,
-                                   IoCallback& callback);
-  inline OutputOperation& NewOutput(EventLoop& loop, OutputKind kind,
-                                    std::string_view data,
-                                    IoCallback& callback);
-  inline bool HasRoomInQueue(size_t size) const;
-  bool HasRoomBehindFirst(size_t size) const;
-  absl::Status RefuseForLackOfRoom(const char* call, bool may_wait) const;
-  absl::Status ReplyInDetail(std::string_view data);
-  absl::Status TryReply(std::string_view data);
-  inline absl::Status ReplyAtOnce(EventLoop& loop, std::string_view data);
-  absl::Status AddCopyOfReply(EventLoop& loop, std::string_view data);
   absl::Status ReplyOnStream(std::string_view data);
   absl::Status ReplyToDatagram(std::string_view data);
-  inline const SocketAddress* ReplyTarget(EventLoop& loop) const;
-  inline bool HoldReply(EventLoop& loop, std::string_view data);
-  void HoldOrSendReply(EventLoop& loop, std::string_view data);
-  inline void SendReplies(EventLoop& loop);
-  void SendRepliesOfCallback();
-  void QueueReplies(EventLoop& loop, Transfer sent);
-  void QueueReply(EventLoop& loop, std::unique_ptr<char[]> data, size_t size,
-                  const SocketAddress* target);
-  inline void SendDatagramReplies(EventLoop& loop);
-  void SendRestOfReplies(EventLoop& loop, Transfer sent);
-  void ReplyEnded(IoStatus status, Error error);
-  void GoOnChecking(EventLoop& loop);
-  void PauseChecking(EventLoop& loop);
-  inline void AddFirstOutput(EventLoop& loop, OutputOperation& operation);
-  inline void AddOutput(EventLoop& loop, OutputOperation& operation);
-  void TakeOptions(OutputOperation& operation, WriteOptions& options);
-  inline void ActivateFirstOutput();
-  void ActivateOutput();
-  void SetWriteDeadline(EventLoop& loop);
-  inline void SendLater(EventLoop& loop);
-  void Flush(EventLoop& loop);
-  void Output();
-  void OutputAllThatFits();
-  void OutputPart(Transfer transfer);
-  void OutputStream();
-  void OutputDatagrams();
-  static OutgoingDatagram DatagramOf(const OutputOperation& operation);
-  bool DatagramsSent(const Transfer& transfer);
-  void SetBlocked(bool blocked);
-  void CompleteOutput(IoStatus status, Error error = Error());
-  inline void EndActive(EventLoop& loop, IoStatus status, Error error);
-  void FailOutput(IoStatus status, Error error);
-  void AbortQueued();
-  inline OutputOperation* PopOutput();
-  static void RunOutput(void* operation);
-  inline void CallBackOutput(EventLoop& loop, OutputOperation& operation,
-                             const IoResult& result) noexcept;
-
-  // Deadlines.
-  void SetDeadline(EventLoop& loop, DueDeadline which, Nanoseconds timeout);
-  void ClearDeadline(EventLoop& loop, DueDeadline which);
-
-  // For the observer, if there is one.
-  void TellStartOfConnect(OperationKind kind, Nanoseconds timeout);
-  void TellStartOfInput(InputKind kind);
-  void TellStartOfOutput(const OutputOperation& operation, bool queued);
-  void TellCallback(const IoResult& result);
-  void TellContinue();
-  void TellTimeout(const void* operation, Nanoseconds deadline);
-  void TellTimeoutSet(Direction direction, absl::Duration timeout) const;
-  void TellDrop(size_t n);
-
-  void UpdateInterest(EventLoop& loop);
-
-  // Callbacks.
-  void Invoke(IoCallback& callback, std::span<IoCallback> unused,
-              const IoResult& result) noexcept;
-  inline void InvokeWithBuffer(IoCallback& callback,
-                               std::span<IoCallback> unused,
-                               const IoResult& result) noexcept;
-  inline bool HasOutputToSend() const;
-  inline void ApplyEndingsOfCallback();
-  inline void AfterCallback(EventLoop& loop);
-  void ApplyEndings();
-  void TellClose(OperationObserver& observer) const;
-  inline size_t CloseButCallback(CloseOptions options);
-  size_t CloseWithMore(EventLoop& loop, CloseOptions options);
-  inline void CloseSocket(EventLoop& loop, CloseOptions options);
-  static void CloseGivenHandle(Kernel& kernel, Handle handle);
-
-  // Aborts and their like.
-  bool Busy(Direction direction) const;
-  void StartEnding(std::unique_ptr<Ending> ending);
-  void ApplyEnding(std::unique_ptr<Ending> ending);
-  void Post(std::unique_ptr<Ending> ending);
-  Error ShutSocketDown(Direction direction);
-  void InterruptConnect(Ending& ending);
-  void InterruptInput(Ending& ending);
-  void InterruptOutput(Ending& ending);
-  static void RunEnding(void* ending);
-  void FinishClose(Ending& ending) noexcept;
-
-  // Connecting; see connect_tcp.cc.
-  void FinishConnect();
-  void CompleteConnect(IoStatus status, Error error = Error());
-  // `handle` is connected, or else `error` says why there is none.
-  void RaceIsOver(Handle handle, Family family, Error error);
-  std::string DescribeConnect(Error error) const;
-  void DropSocket();
-  static void RunConnect(void* state);
-
-  StateExtras& Extras();
-
-  // ---- Input. `input_callback_` is set from the start of an operation until
-  // its callback is called, `input_data_` for those with the caller's buffer.
-  IoCallback input_callback_;
-  char* input_data_ = nullptr;
-  size_t input_size_ = 0;
-  size_t input_done_ = 0;
-  // Exists while it holds something, is being filled, or a callback looks at
-  // it.
-  std::unique_ptr<InputBuffer> input_buffer_;
-
-  // ---- Output. A list from the oldest operation whose callback has not been
-  // called to the newest. Those before `output_active_` have ended; it is null
-  // when all have.
-  OutputOperation* output_first_ = nullptr;
-  OutputOperation* output_active_ = nullptr;
-  OutputOperation* output_last_ = nullptr;
-  size_t output_bytes_ = 0;
-
-  // ---- Both.
-  Nanoseconds read_timeout_ = kForever;
-  Nanoseconds write_timeout_ = kForever;
-  // `kForever`: not set. The write deadline is that of a connect, too.
-  Nanoseconds read_deadline_ = kForever;
-  Nanoseconds write_deadline_ = kForever;
-  std::any user_info_;
-  // What few states have.
-  std::unique_ptr<StateExtras> extras_;
-
-  uint32_t read_order_ = 0;
-  uint32_t write_order_ = 0;
-  uint32_t output_length_ = 0;
-  uint32_t max_read_ = 16 << 10;
-  Ticket input_ticket_ = kNoTicket;
-  int read_error_ = 0;
-  int write_error_ = 0;
-  IoStatus read_status_ = IoStatus::kOk;
-  IoStatus write_status_ = IoStatus::kOk;
-  InputKind input_kind_ = InputKind::kNone;
-  Udp udp_ = Udp::kNo;
-
-  // What every callback of a `ReadWithChecking` looks at is in one byte.
-  bool closed_ : 1 = false;
-  // `Discard` and `Finish` are allowed now; `Reply`, too; `Finish` has nothing
-  // to end.
-  bool may_discard_ : 1 = false;
-  bool may_reply_ : 1 = false;
-  bool finished_ : 1 = false;
-  // The callback of a `ReadWithChecking` or `ReceiveMessages` is running, out
-  // of `input_callback_`: that stays as it is, and so does the object, even
-  // when it is deleted.
-  bool input_callback_runs_ : 1 = false;
-  // The loop has an observer, who is to hear of all that the callback does.
-  bool observed_ : 1 = false;
-  // There are replies in the output queue.
-  bool replies_wait_ : 1 = false;
-  // The stream has failed for good; `write_status_` says how.
-  bool output_broken_ : 1 = false;
-
-  // The last send did not take everything: wait for `kWritable`.
-  bool output_blocked_ : 1 = false;
-  bool connecting_ : 1 = false;
-  // A connect failed or was aborted: there is no socket.
-  bool unconnected_ : 1 = false;
-  bool queue_output_ : 1 = false;
-  bool ipv6_ : 1 = false;
-  // The socket is of IPv6, whatever the caller claimed.
-  bool socket_ipv6_ : 1 = false;
-  // The stream has ended or failed for good; `read_status_` says how.
-  bool input_broken_ : 1 = false;
-  // The input operation has ended, its callback has not run.
-  bool input_ended_ : 1 = false;
-  // Replies wait: the `ReadWithChecking` or `ReceiveMessages` is not continued
-  // before they are sent.
-  bool input_paused_ : 1 = false;
-  bool input_truncated_ : 1 = false;
-  bool needs_address_ : 1 = false;
-  // The receive was started by the callback of the one before.
-  bool asks_again_ : 1 = false;
-  // The callback of a receive is running: what is in the batch comes after it.
-  bool receive_callback_runs_ : 1 = false;
-  // The user has the handle, or had it before us.
-  mutable bool handle_given_ : 1 = false;
-  // The state was deleted while `input_callback_runs_`.
-  bool deleted_ : 1 = false;
 };
 
 // Makes a state for a socket that exists already. `handle` must be a stream or

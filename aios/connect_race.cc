@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "aios/async_io_state.h"
 #include "aios/duration.h"
 #include "aios/local_end.h"
 #include "aios/name_service.h"
@@ -137,8 +136,8 @@ class ConnectRace::Attempt final : public Watcher {
   bool connected_ = false;
 };
 
-ConnectRace::ConnectRace(AsyncIoState& state, ConnectPlan plan)
-    : state_(state), plan_(std::move(plan)) {}
+ConnectRace::ConnectRace(ConnectRaceOwner& owner, ConnectPlan plan)
+    : owner_(owner), plan_(std::move(plan)) {}
 
 ConnectRace::~ConnectRace() { Stop(); }
 
@@ -274,13 +273,13 @@ void ConnectRace::Win(Attempt& attempt) {
   Family family = attempt.target().family();
   Handle handle = attempt.Release();
   Stop();
-  state_.RaceIsOver(handle, family, Error());
+  owner_.RaceIsOver(handle, family, Error());
 }
 
 void ConnectRace::Lose() {
   Error error = attempt_error_.ok() ? lookup_error_ : attempt_error_;
   Stop();
-  state_.RaceIsOver(kNoHandle, Family::kIpv4, error);
+  owner_.RaceIsOver(kNoHandle, Family::kIpv4, error);
 }
 
 void ConnectRace::LookAgain() {

@@ -23,8 +23,6 @@
 
 namespace aios {
 
-class AsyncIoState;
-
 // How to connect to a name.
 struct ConnectPlan {
   SocketType type = SocketType::kStream;
@@ -39,16 +37,27 @@ struct ConnectPlan {
   bool keepalive = false;
 };
 
+// Whose connect it is.
+class ConnectRaceOwner {
+ public:
+  // `handle` is connected, and the owner's; or `kNoHandle`, and `error` says
+  // why there is none.
+  virtual void RaceIsOver(Handle handle, Family family, Error error) = 0;
+
+ protected:
+  ~ConnectRaceOwner() = default;
+};
+
 // Looks the name up in both families and tries the addresses one after the
 // other, each a little later than the one before: the first that answers wins,
-// the others are closed. Belongs to a state whose connect it is.
+// the others are closed.
 class ConnectRace final : private Watcher {
  public:
-  ConnectRace(AsyncIoState& state, ConnectPlan plan);
+  ConnectRace(ConnectRaceOwner& owner, ConnectPlan plan);
   ~ConnectRace() override;
 
   // Begins. ResourceExhausted when too many lookups wait. Ends by
-  // `AsyncIoState::RaceIsOver`, perhaps inside this call.
+  // `ConnectRaceOwner::RaceIsOver`, perhaps inside this call.
   absl::Status Start(EventLoop& loop);
 
   // Looks whether an attempt has succeeded and nobody was told yet.
@@ -86,7 +95,7 @@ class ConnectRace final : private Watcher {
   void Note(const std::string& what, Error error);
   void SetTimer(Nanoseconds deadline);
 
-  AsyncIoState& state_;
+  ConnectRaceOwner& owner_;
   const ConnectPlan plan_;
   std::array<std::unique_ptr<Waiter>, 2> waiters_;
   // Not tried yet, by family, the best first.

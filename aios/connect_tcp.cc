@@ -9,9 +9,9 @@
 #include "aios/event_loop.h"
 #include "aios/local_end.h"
 #include "aios/name_service.h"
-#include "aios/operation_observer.h"
-#include "aios/state_extras.h"
-#include "aios/state_inline.h"
+#include "aios/state/connecting.h"
+#include "aios/state/factory.h"
+#include "aios/state/state.h"
 #include "aios/text.h"
 
 namespace aios {
@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
   if (error.ok() && options.keepalive) {
     error = kernel.SetOption(handle, SocketOption::kKeepAlive, true);
   }
-  std::unique_ptr<AsyncIoState> state =
+  std::unique_ptr<State> state =
       StateFactory::Make(collection, handle, target->family() == Family::kIpv6,
                          {.read_timeout = options.read_timeout,
                           .write_timeout = options.write_timeout,
@@ -86,160 +86,11 @@ absl::StatusOr<std::unique_ptr<AsyncIoState>> ConnectTcp(
                           .ipv6 = target->family() == Family::kIpv6,
                           .name = std::move(options.name),
                           .queue_output = options.queue_output});
-  StateFactory::Connect(*state, *target, ToNanoseconds(options.connect_timeout),
-                        std::move(callback), error);
+  std::unique_ptr<Connecting>& connecting = state->Extras().connecting;
+  connecting = std::make_unique<Connecting>(*state, state->input, state->output,
+                                            std::move(callback));
+  connecting->Start(*target, ToNanoseconds(options.connect_timeout), error);
   return state;
-}
-
-void StateFactory::Connect(AsyncIoState& state, const SocketAddress& target,
-                           Nanoseconds timeout, IoCallback callback,
-                           Error error) {
-  state.Extras().connect_callback = std::move(callback);
-  state.extras_->connect_target = target;
-  state.connecting_ = true;
-  state.TellStartOfConnect(OperationKind::kConnectTcp, timeout);
-  if (error.ok()) {
-    error = state.loop()->kernel().Connect(state.Watcher::handle(), target);
-  }
-  if (error.code() == EINPROGRESS) {
-    EventLoop& loop = *state.loop();
-    state.SetDeadline(loop, AsyncIoState::kWriteDeadline, timeout);
-    state.UpdateInterest(loop);
-  } else {
-    state.CompleteConnect(error.ok() ? IoStatus::kOk : IoStatus::kError, error);
-  }
-}
-
-absl::StatusOr<std::unique_ptr<AsyncIoState>> StateFactory::ConnectByName(
-    WaitStateCollection& collection, OperationKind kind, ConnectPlan plan,
-    Nanoseconds timeout, IoCallback callback,
-    CreateAsyncIoStateOptions options) {
-  std::unique_ptr<AsyncIoState> state =
-      Make(collection, kNoHandle, /*socket_ipv6=*/false, std::move(options));
-  StateExtras& extras = state->Extras();
-  extras.race = std::make_unique<ConnectRace>(*state, std::move(plan));
-  extras.connect_callback = std::move(callback);
-  state->connecting_ = true;
-  state->TellStartOfConnect(kind, timeout);
-  state->SetDeadline(*state->loop(), AsyncIoState::kWriteDeadline, timeout);
-  absl::Status status = extras.race->Start(*state->loop());
-  if (!status.ok()) return status;
-  return state;
-}
-
-absl::Status PlanLocalEnd(EventLoop& loop,
-                          const std::optional<HostSpec>& address,
-                          const std::optional<Service>& port,
-                          ConnectPlan& plan) {
-  absl::Status failed;
-  for (Family family : {Family::kIpv6, Family::kIpv4}) {
-    size_t index = static_cast<size_t>(family);
-    if (!plan.wanted[index]) continue;
-    absl::StatusOr<std::optional<SocketAddress>> local =
-        ResolveLocalEnd(loop, address, port, plan.type, family, Ipv6::kYes);
-    if (local.ok()) {
-      plan.local[index] = *local;
-    } else {
-      plan.wanted[index] = false;
-      failed = local.status();
-    }
-  }
-  return plan.wanted[0] || plan.wanted[1] ? absl::OkStatus() : failed;
-}
-
-void AsyncIoState::TellStartOfConnect(OperationKind kind, Nanoseconds timeout) {
-  EventLoop& loop = *this->loop();
-  if (OperationObserver* observer = loop.observer()) [[unlikely]] {
-    observer->OnStart({.operation = extras_.get(),
-                       .state = this,
-                       .kind = kind,
-                       .poller = &loop.poller(),
-                       .handle = handle(),
-                       .datagrams = udp_ != Udp::kNo,
-                       .time = loop.Now(),
-                       .timeout = timeout});
-  }
-}
-
-void AsyncIoState::RaceIsOver(Handle handle, Family family, Error error) {
-  if (handle == kNoHandle) {
-    CompleteConnect(IoStatus::kError, error);
-    return;
-  }
-  loop()->Attach(*this, handle);
-  ipv6_ = family == Family::kIpv6;
-  socket_ipv6_ = ipv6_;
-  CompleteConnect(IoStatus::kOk);
-}
-
-void AsyncIoState::FinishConnect() {
-  if (extras_->race != nullptr) {
-    extras_->race->LookAgain();
-    return;
-  }
-  Kernel& kernel = loop()->kernel();
-  if (Error error = kernel.TakeError(Watcher::handle()); !error.ok()) {
-    CompleteConnect(IoStatus::kError, error);
-    return;
-  }
-  // A spurious report finds no error either: only a peer proves the connection.
-  SocketAddress peer;
-  if (kernel.PeerAddress(Watcher::handle(), &peer).ok())
-    CompleteConnect(IoStatus::kOk);
-}
-
-void AsyncIoState::CompleteConnect(IoStatus status, Error error) {
-  EventLoop& loop = *this->loop();
-  if (extras_->connect_ticket != kNoTicket) return;
-  if (status != IoStatus::kOk) extras_->connect_detail = DescribeConnect(error);
-  if (extras_->race != nullptr) extras_->race->Stop();
-  ClearDeadline(loop, kWriteDeadline);
-  extras_->connect_result.status = status;
-  extras_->connect_result.error = error;
-  read_status_ = status;
-  write_status_ = status;
-  read_error_ = error.code();
-  write_error_ = error.code();
-  if (status == IoStatus::kOk) {
-    loop.Want(*this, kNotReady);
-  } else {
-    DropSocket();
-  }
-  extras_->connect_ticket = loop.Complete(&AsyncIoState::RunConnect, this);
-}
-
-// Why there is no connection; `error` is none when there was no answer in time.
-std::string AsyncIoState::DescribeConnect(Error error) const {
-  if (extras_->race != nullptr) return extras_->race->Describe();
-  const SocketAddress& target = extras_->connect_target;
-  return absl::StrCat("no connection to ", target.ip().ToString(), ", port ",
-                      target.port(), ": ",
-                      error.ok() ? "no answer yet" : error.Message());
-}
-
-void AsyncIoState::DropSocket() {
-  EventLoop& loop = *this->loop();
-  Handle handle = Watcher::handle();
-  unconnected_ = true;
-  if (handle == kNoHandle) return;
-  loop.Detach(*this);
-  loop.kernel().Close(handle);
-}
-
-void AsyncIoState::RunConnect(void* object) {
-  auto& state = *static_cast<AsyncIoState*>(object);
-  state.connecting_ = false;
-  state.extras_->connect_ticket = kNoTicket;
-  IoCallback callback = std::move(state.extras_->connect_callback);
-  IoResult result = state.extras_->connect_result;
-  state.extras_->race.reset();
-  std::string detail = std::move(state.extras_->connect_detail);
-  result.detail = detail;
-  if (OperationObserver* observer = state.loop()->observer()) [[unlikely]] {
-    observer->OnEnd(state.extras_.get(), OperationObserver::End::kCallback,
-                    result);
-  }
-  state.Invoke(callback, {}, result);
 }
 
 }  // namespace aios

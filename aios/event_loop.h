@@ -22,8 +22,8 @@
 #include "aios/datagram_batch.h"
 #include "aios/input_buffer.h"
 #include "aios/kernel.h"
-#include "aios/output_queue.h"
 #include "aios/reply_batch.h"
+#include "aios/state/output_operation.h"
 #include "aios/ticket_queue.h"
 #include "aios/timer_wheel.h"
 #include "aios/wait_state_collection.h"
@@ -119,6 +119,7 @@ class EventLoop {
     }
   }
 
+  static Readiness Wanted(const Watcher& watcher) { return watcher.wanted_; }
   // Whether it is to be told about all of `readiness`.
   static bool Wants(const Watcher& watcher, Readiness readiness) {
     return (watcher.wanted_ & readiness) == readiness;

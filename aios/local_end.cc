@@ -126,4 +126,24 @@ Error OpenToConnect(Kernel& kernel, SocketType type, Family family,
   return error;
 }
 
+absl::Status PlanLocalEnd(EventLoop& loop,
+                          const std::optional<HostSpec>& address,
+                          const std::optional<Service>& port,
+                          ConnectPlan& plan) {
+  absl::Status failed;
+  for (Family family : {Family::kIpv6, Family::kIpv4}) {
+    size_t index = static_cast<size_t>(family);
+    if (!plan.wanted[index]) continue;
+    absl::StatusOr<std::optional<SocketAddress>> local =
+        ResolveLocalEnd(loop, address, port, plan.type, family, Ipv6::kYes);
+    if (local.ok()) {
+      plan.local[index] = *local;
+    } else {
+      plan.wanted[index] = false;
+      failed = local.status();
+    }
+  }
+  return plan.wanted[0] || plan.wanted[1] ? absl::OkStatus() : failed;
+}
+
 }  // namespace aios

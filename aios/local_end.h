@@ -7,9 +7,11 @@
 
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aios/address.h"
 #include "aios/async_io_state.h"
+#include "aios/connect_race.h"
 #include "aios/event_loop.h"
 #include "aios/host_spec.h"
 #include "aios/kernel.h"
@@ -58,6 +60,13 @@ Error OpenSocket(Kernel& kernel, SocketType type, Family family, Ipv6 ipv6,
 // that were bound so. When it fails there is none.
 Error OpenToConnect(Kernel& kernel, SocketType type, Family family,
                     const std::optional<SocketAddress>& local, Handle* handle);
+
+// Binds the sockets of `plan`, as far as the local end is given, and drops the
+// families that it rules out.
+absl::Status PlanLocalEnd(EventLoop& loop,
+                          const std::optional<HostSpec>& address,
+                          const std::optional<Service>& port,
+                          ConnectPlan& plan);
 
 }  // namespace aios
 

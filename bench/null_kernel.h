@@ -20,7 +20,7 @@ namespace aios::bench {
 // Handles are any numbers from 0; all are connected streams. Sends take
 // everything. Receives give what `input` holds, once for each time that it was
 // set, in pieces of at most `piece` bytes.
-class NullKernel final : public Kernel {
+class NullKernel : public Kernel {
  public:
   // Must stay where it is until it is read.
   void set_input(std::string_view input, size_t piece) {

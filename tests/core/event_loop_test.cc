@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aios/aios.h"
-#include "aios/state_extras.h"
+#include "aios/state/factory.h"
 #include "aios/watcher.h"
 #include "gtest/gtest.h"
 #include "sim/simulation.h"

@@ -70,6 +70,36 @@ class Layers(unittest.TestCase):
         self.assertEqual(self.finds("aios/a.cc", '  #  include "sim/a.h"'), ["1"])
 
 
+class Parts(unittest.TestCase):
+    def finds(self, path, *headers):
+        text = "".join(f'#include "{header}"\n' for header in headers)
+        return [place.partition(":")[2] for place in found("parts", {path: text})]
+
+    def test_a_part_knows_those_above_it(self):
+        self.assertEqual(self.finds("aios/state/output.cc", "aios/state/output.h",
+                                    "aios/state/channel.h", "aios/event_loop.h"), [])
+
+    def test_a_part_knows_none_below_it(self):
+        self.assertEqual(self.finds("aios/state/output.cc", "aios/state/replies.h",
+                                    "aios/state/state.h", "aios/state/send_lookup.h"),
+                         ["1", "2", "3"])
+
+    def test_the_state_knows_all(self):
+        self.assertEqual(self.finds("aios/state/events.cc", "aios/state/state.h",
+                                    "aios/state/replies.h", "aios/state/send_lookup.h"), [])
+
+    def test_a_file_that_is_no_part_is_found(self):
+        self.assertEqual(self.finds("aios/state/more.h"), ["1"])
+
+    def test_what_is_below_states_knows_only_what_is_below_the_loop(self):
+        self.assertEqual(self.finds("aios/event_loop.h", "aios/state/output_operation.h",
+                                    "aios/state/channel.h"), ["2"])
+        self.assertEqual(self.finds("aios/state/output_operation.h", "aios/event_loop.h"), ["1"])
+
+    def test_others_know_what_they_like(self):
+        self.assertEqual(self.finds("aios/connect_tcp.cc", "aios/state/state.h"), [])
+
+
 class Portable(unittest.TestCase):
     def finds(self, line, path="aios/a.cc"):
         return bool(found("portable", {path: line + "\n"}))

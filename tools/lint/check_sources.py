@@ -50,6 +50,17 @@ LAYERS = {
     "tests": ["aios", "backends", "bench", "examples", "sim", "tests"],
     "tools": ["aios", "backends", "sim", "tools"],
 }
+# The parts of a state, in aios/state/: each includes those before it, and none behind it.
+STATE_PARTS = ["phases", "received", "output_operation", "deadline", "channel", "input", "checking",
+               "datagrams", "output", "replies", "connecting", "ending", "refusals", "state"]
+# What of them lies below the event loop; the rest includes that.
+STATE_PARTS_BELOW_THE_LOOP = ["phases", "received", "output_operation"]
+# Files of the last one.
+STATE_FILES = ["calls", "endings", "events", "factory", "send_lookup"]
+# Other headers of aios/ that what is above the event loop includes, and which parts they may know.
+BELOW_STATES = ["async_io_state", "connect_race", "datagram_batch", "event_loop", "input_buffer",
+                "name_service", "operation_observer", "reply_batch", "wait_state_collection", "watcher"]
+
 # The headers of outside libraries that the library itself may include; tests and programs are free.
 OUTSIDE = {
     "aios": r"absl/|ares(_\w+)?\.h$",
@@ -199,6 +210,32 @@ def check_layers(tree):
                 yield path, line, f"{header} is of no library that {layer}/ depends on"
 
 
+def check_parts(tree):
+    """The parts of a state know those above them only, and what is below states no others."""
+    for path in tree.cpp(["aios"]):
+        name = os.path.splitext(os.path.basename(path))[0]
+        if os.path.dirname(path) == "aios/state":
+            part = "state" if name in STATE_FILES else name
+            if part not in STATE_PARTS:
+                yield path, 1, "no part of a state: say in STATE_PARTS where it belongs"
+                continue
+            allowed = STATE_PARTS[:STATE_PARTS.index(part) + 1]
+            if part == "state":
+                allowed = STATE_PARTS + STATE_FILES
+        elif os.path.dirname(path) == "aios" and name in BELOW_STATES:
+            allowed = STATE_PARTS_BELOW_THE_LOOP
+        else:
+            continue
+        for line, header, _ in includes(tree.text(path)):
+            folder, file = os.path.split(header)
+            other = os.path.splitext(file)[0]
+            if folder == "aios/state" and other not in allowed:
+                yield path, line, f"{path} must not know {header}"
+            elif (folder == "aios" and other in BELOW_STATES and name in STATE_PARTS_BELOW_THE_LOOP
+                  and other != "input_buffer"):
+                yield path, line, f"{path} is below the event loop and must not know {header}"
+
+
 def check_portable(tree):
     """No system call, clock or randomness outside of backends/."""
     for path in tree.cpp(PORTABLE_FOLDERS):
@@ -309,6 +346,7 @@ def check_packages(tree):
 
 CHECKS = {
     "layers": check_layers,
+    "parts": check_parts,
     "portable": check_portable,
     "deterministic": check_deterministic,
     "built": check_built,

@@ -1,7 +1,7 @@
-#include "aios/send_lookup.h"
+#include "aios/state/send_lookup.h"
 
 #include "absl/strings/str_cat.h"
-#include "aios/async_io_state.h"
+#include "aios/state/channel.h"
 #include "aios/text.h"
 
 namespace aios {
@@ -34,7 +34,7 @@ void SendLookup::OnAnswer(const Answer& answer) {
   } else {
     Fail(answer.error);
   }
-  operation_->state->TargetIsKnown(*operation_);
+  operation_->channel->OnTargetKnown(*operation_);
 }
 
 }  // namespace aios

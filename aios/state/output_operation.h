@@ -1,7 +1,7 @@
 // Output operations and the pool they come from.
 
-#ifndef AIOS_OUTPUT_QUEUE_H_
-#define AIOS_OUTPUT_QUEUE_H_
+#ifndef AIOS_STATE_OUTPUT_OPERATION_H_
+#define AIOS_STATE_OUTPUT_OPERATION_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -13,17 +13,12 @@
 #include "aios/error.h"
 #include "aios/io_result.h"
 #include "aios/kernel.h"
+#include "aios/state/phases.h"
 #include "aios/ticket_queue.h"
 
 namespace aios {
 
-enum class OutputKind : uint8_t {
-  kWriteBuffer,
-  kSendMessage,
-  kSendToAddress,
-  // What a `Reply` could not send at once, copied.
-  kReply,
-};
+class Channel;
 
 // The lookup of the name that a datagram goes to.
 class TargetLookup {
@@ -46,10 +41,11 @@ class TargetLookup {
   std::string detail_;
 };
 
-// One `WriteBuffer`, `SendMessage` or `SendMessageToAddress`.
+// One `WriteBuffer`, `SendMessage` or `SendMessageToAddress`, or what waits of
+// some replies.
 struct OutputOperation {
   OutputOperation* next = nullptr;
-  AsyncIoState* state = nullptr;
+  Channel* channel = nullptr;
   const char* data = nullptr;
   size_t size = 0;
   size_t done = 0;
@@ -60,6 +56,8 @@ struct OutputOperation {
   // what was in them.
   std::optional<IoCallback> callback;
   std::optional<IoCallback> error_callback;
+  // The bytes of a reply; otherwise null, and they are the caller's.
+  std::unique_ptr<char[]> owned;
   SocketAddress target;
   // Null unless the target was given by a name that had to be looked up.
   std::unique_ptr<TargetLookup> lookup;
@@ -89,8 +87,10 @@ class OutputOperationPool {
 
   // The callbacks must have been reset.
   void Give(OutputOperation* operation) {
-    if (operation->lookup != nullptr) [[unlikely]] {
+    if (operation->lookup != nullptr || operation->owned != nullptr)
+        [[unlikely]] {
       operation->lookup.reset();
+      operation->owned.reset();
     }
     if (kept_count_ >= kKeptMax) [[unlikely]] {
       delete operation;
@@ -111,4 +111,4 @@ class OutputOperationPool {
 
 }  // namespace aios
 
-#endif  // AIOS_OUTPUT_QUEUE_H_
+#endif  // AIOS_STATE_OUTPUT_OPERATION_H_

@@ -1,8 +1,8 @@
 // Where a datagram to a name goes: the part of `SendMessageToAddress` that
 // waits for the answer.
 
-#ifndef AIOS_SEND_LOOKUP_H_
-#define AIOS_SEND_LOOKUP_H_
+#ifndef AIOS_STATE_SEND_LOOKUP_H_
+#define AIOS_STATE_SEND_LOOKUP_H_
 
 #include <cstdint>
 #include <string>
@@ -13,7 +13,7 @@
 #include "aios/answer_cache.h"
 #include "aios/io_result.h"
 #include "aios/name_service.h"
-#include "aios/output_queue.h"
+#include "aios/state/output_operation.h"
 
 namespace aios {
 
@@ -40,4 +40,4 @@ class SendLookup final : public TargetLookup, private NameWaiter {
 
 }  // namespace aios
 
-#endif  // AIOS_SEND_LOOKUP_H_
+#endif  // AIOS_STATE_SEND_LOOKUP_H_

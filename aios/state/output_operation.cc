@@ -1,4 +1,4 @@
-#include "aios/output_queue.h"
+#include "aios/state/output_operation.h"
 
 namespace aios {
 
