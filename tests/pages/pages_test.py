@@ -13,7 +13,7 @@ import case_report  # pylint: disable=wrong-import-position
 # A link to the file in the source tree; the tree is around it.
 ROOT = os.path.dirname(os.path.realpath("WORKSPACE"))
 
-PAGES = ["README.md", "CHANGELOG.md"] + sorted(
+PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "aios/README.md", "tests/README.md"] + sorted(
     "docs/" + name for name in os.listdir(os.path.join(ROOT, "docs")) if name.endswith(".md")
 )
 PAGE = "docs/lispworks.md"
