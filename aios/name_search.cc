@@ -99,16 +99,19 @@ void NameSearch::Take(Family family, CaresReply reply) {
 
 void NameSearch::Decide() {
   if (candidates_.exists || failed_) return;
+  // One family with an address decides, whatever the other will say.
+  for (const Part& part : parts_) {
+    if (part.state == State::kAnswered && part.reply.error.ok()) {
+      candidates_.exists = true;
+      both_ = false;
+      return;
+    }
+  }
   After after = After::kNextOne;
   bool may_exist = false;
   bool any_unasked = false;
   for (const Part& part : parts_) {
     if (part.state == State::kAnswered) {
-      if (part.reply.error.ok()) {
-        candidates_.exists = true;
-        both_ = false;
-        return;
-      }
       after = std::max(after, WhatFollows(part.reply.error));
       may_exist |= part.reply.error != Error(LookupError::kNoSuchName);
     } else if (part.state == State::kAsked || part.wanted) {

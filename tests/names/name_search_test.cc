@@ -90,6 +90,25 @@ constexpr Error kNone = Error(LookupError::kNoAddress);
 constexpr Error kServfail = Error(LookupError::kServerFailure);
 constexpr Error kRefused = Error(LookupError::kRefused);
 
+TEST(NameSearchTest, AnAddressIsGivenBeforeTheOtherFamilyHasAnswered) {
+  for (Family first : {Family::kIpv4, Family::kIpv6}) {
+    Family other = first == Family::kIpv4 ? Family::kIpv6 : Family::kIpv4;
+    NameSearch search;
+    search.Want(first);
+    search.Want(other);
+    search.Begin(NameCandidates("x", kDomains, 1));
+    while (search.NextQuestion().has_value()) {
+    }
+    CaresReply reply;
+    search.Take(first, std::move(reply));
+    std::optional<CaresReply> result = search.TakeResult(first);
+    ASSERT_TRUE(result.has_value());
+    EXPECT_TRUE(result->error.ok());
+    EXPECT_FALSE(search.TakeResult(other).has_value());
+    EXPECT_FALSE(search.over());
+  }
+}
+
 TEST(NameSearchTest, EndsWithEitherFamily) {
   EXPECT_EQ(Search({{"x.a.test 6", Error()}, {"x.b.test 4", Error()}}, kBoth),
             "x.a.test 6, x.a.test 4, 4:NODATA 6:found x.a.test");
