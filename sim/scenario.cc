@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "aios/error.h"
 #include "aios/host_spec.h"
+#include "aios/text.h"
 
 namespace aios::sim {
 
@@ -395,17 +396,28 @@ uint64_t Builder::Count(const YamlNode* node, uint64_t max,
                         uint64_t otherwise) {
   if (node == nullptr) return otherwise;
   uint64_t count = 0;
-  if (node->kind != YamlNode::Kind::kScalar || node->text.empty() ||
-      node->text[0] == '+' || !absl::SimpleAtoi(node->text, &count)) {
-    Fail(node->place, absl::StrCat("expected a whole number, 0 or more; found ",
-                                   Quoted(node->text)));
-    return otherwise;
+  switch (node->kind == YamlNode::Kind::kScalar
+              ? ReadDecimal(node->text, max, &count)
+              : DecimalError::kNotDecimal) {
+    case DecimalError::kNone:
+      return count;
+    case DecimalError::kAboveLimit:
+      Fail(node->place,
+           absl::StrCat("expected at most ", max, ", not ", node->text));
+      break;
+    case DecimalError::kLeadingZero:
+      Fail(node->place, absl::StrCat("expected a number without leading zeros, "
+                                     "which some read as octal; found ",
+                                     Quoted(node->text)));
+      break;
+    case DecimalError::kEmpty:
+    case DecimalError::kNotDecimal:
+      Fail(node->place,
+           absl::StrCat("expected a whole number, 0 or more; found ",
+                        Quoted(node->text)));
+      break;
   }
-  if (count > max) {
-    Fail(node->place, absl::StrCat("expected at most ", max, ", not ", count));
-    return otherwise;
-  }
-  return count;
+  return otherwise;
 }
 
 std::optional<int64_t> Builder::SignedCount(const YamlNode* node) {
@@ -1011,8 +1023,8 @@ void Builder::StateKeys(const YamlNode& node, ScenarioState& state) {
     state.active = true;
     state.peer = state_of(*connect);
   } else if (udp != nullptr) {
-    uint64_t number = 0;
-    if (absl::SimpleAtoi(udp->text, &number)) {
+    // Meant as a port, however wrong it is.
+    if (AllDigits(udp->text)) {
       state.kind = ScenarioState::Kind::kUdp;
       state.port = port(udp);
     } else {
@@ -1239,14 +1251,20 @@ void Builder::StepKeys(const YamlNode& node) {
 void Builder::HostAndPort(const YamlNode& node, ScenarioStep& step) {
   std::string text = Text(&node, "a host and port, as server:7000");
   size_t colon = text.rfind(':');
-  uint64_t port = 0;
-  if (colon == std::string::npos ||
-      !absl::SimpleAtoi(text.substr(colon + 1), &port) || port == 0 ||
-      port > 65535) {
+  if (colon == std::string::npos) {
     Fail(node.place, "expected a host and port, as server:7000");
     return;
   }
-  step.port = static_cast<uint16_t>(port);
+  uint16_t port = 0;
+  const char* wrong = ReadPort(std::string_view(text).substr(colon + 1), &port);
+  if (wrong == nullptr && port == 0) wrong = "is 0";
+  if (wrong != nullptr) {
+    Fail(node.place,
+         absl::StrCat("expected a host and port, as server:7000; the port ",
+                      wrong));
+    return;
+  }
+  step.port = port;
   text.resize(colon);
   auto host = host_names_.find(text);
   if (host != host_names_.end() && step.action == Action::kConnect) {

@@ -200,6 +200,11 @@ TEST_F(AiosSimTest, BadInputEndsWithTwo) {
            {"run", kGood, "--seed=x"},
            {"run", kGood, "--seed="},
            {"run", kGood, "--seed=-1"},
+           {"run", kGood, "--seed=+1"},
+           {"run", kGood, "--seed=1x"},
+           {"run", kGood, "--seed=01"},
+           {"run", kGood, "--seeds=7"},
+           {"run", kGood, "--seeds=..7"},
            {"run", kGood, "--seeds=5..1"},
            {"run", kGood, "--jobs=0"},
            {"run", kGood, "--speed=1"},
@@ -226,6 +231,12 @@ TEST_F(AiosSimTest, BadInputEndsWithTwo) {
     EXPECT_EQ(run.code, 2) << testing::PrintToString(arguments);
     EXPECT_NE(run.err, "");
   }
+  // A seed has 64 bits.
+  EXPECT_EQ(Execute({"run", kGood, "--seed=18446744073709551615"}).code, 0);
+  Ending large = Execute({"run", kGood, "--seed=18446744073709551616"});
+  EXPECT_EQ(large.code, 2);
+  EXPECT_TRUE(absl::StrContains(large.err, "at most 18446744073709551615"))
+      << large.err;
   // Of the command line it says how it should be.
   Ending usage = Execute({"run", kGood, "--speed=1"});
   EXPECT_TRUE(absl::StartsWith(usage.err, "aios_sim: there is no flag --speed"))

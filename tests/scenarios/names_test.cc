@@ -150,6 +150,11 @@ TEST(ScenarioNamesTest, MistakesAreToldWithTheirPlace) {
   EXPECT_ERROR("resolver: {timeout: 0s}\n", "f:3:21", "1ms to 1min");
   EXPECT_ERROR("resolver: {tries: 0}\n", "f:3:19", "1 or more");
   EXPECT_ERROR("resolver: {tries: 11}\n", "f:3:19", "at most 10");
+  EXPECT_ERROR("resolver: {tries: 99999999999999999999}\n", "f:3:19",
+               "at most 10, not 99999999999999999999");
+  EXPECT_ERROR("resolver: {tries: 03}\n", "f:3:19", "leading zeros");
+  EXPECT_ERROR("resolver: {tries: -3}\n", "f:3:19", "0 or more");
+  EXPECT_ERROR("resolver: {tries: 3x}\n", "f:3:19", "0 or more");
   EXPECT_ERROR("asked: 3\n", "f:3:8", "expected numbers of queries");
   EXPECT_ERROR("asked: {a.test: -1}\n", "f:3:17", "expected a size");
 }

@@ -26,6 +26,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "aios/text.h"
 #include "backends/default_kernel.h"
 #include "sim/diagram.h"
 #include "sim/pcapng.h"
@@ -112,12 +113,20 @@ struct Options {
   }
 };
 
-std::optional<uint64_t> ParseNumber(std::string_view text) {
+// Reads the number that `name`, a flag or a variable, has, or complains.
+uint64_t NumberOf(const std::string& name, std::string_view text) {
+  constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
   uint64_t number = 0;
-  bool digits = !text.empty() && text.size() < 20;
-  for (char c : text) digits = digits && c >= '0' && c <= '9';
-  if (!digits || !absl::SimpleAtoi(std::string(text), &number)) {
-    return std::nullopt;
+  switch (ReadDecimal(text, kMost, &number)) {
+    case DecimalError::kNone:
+      break;
+    case DecimalError::kAboveLimit:
+      Complain(absl::StrCat(name, " is at most ", kMost));
+    case DecimalError::kLeadingZero:
+      Complain(absl::StrCat(name, " has a leading zero"));
+    case DecimalError::kEmpty:
+    case DecimalError::kNotDecimal:
+      Complain(absl::StrCat(name, " needs a number, not ", Quoted(text)));
   }
   return number;
 }
@@ -139,29 +148,21 @@ Options ParseOptions(const std::vector<std::string>& arguments) {
     std::string name = argument.substr(2, equals - 2);
     std::string value =
         equals == std::string::npos ? "" : argument.substr(equals + 1);
-    auto number = [&] {
-      std::optional<uint64_t> number = ParseNumber(value);
-      if (!number.has_value()) {
-        Complain(
-            absl::StrCat("--", name, " needs a number, not \"", value, "\""));
-      }
-      return *number;
-    };
+    auto number = [&] { return NumberOf("--" + name, value); };
     if (name == "seed") {
       options.seed_first = options.seed_last = number();
     } else if (name == "seeds") {
       size_t dots = value.find("..");
-      auto first = ParseNumber(std::string_view(value).substr(0, dots));
-      std::optional<uint64_t> last;
-      if (dots != std::string::npos) {
-        last = ParseNumber(std::string_view(value).substr(dots + 2));
+      if (dots == std::string::npos) {
+        Complain(absl::StrCat("--seeds needs a range such as 1..1000, not ",
+                              Quoted(value)));
       }
-      if (!first.has_value() || !last.has_value() || *last < *first) {
-        Complain(absl::StrCat("--seeds needs a range such as 1..1000, not \"",
-                              value, "\""));
+      std::string_view range = value;
+      options.seed_first = NumberOf("--seeds", range.substr(0, dots));
+      options.seed_last = NumberOf("--seeds", range.substr(dots + 2));
+      if (options.seed_last < options.seed_first) {
+        Complain("--seeds ends before it begins");
       }
-      options.seed_first = *first;
-      options.seed_last = *last;
     } else if (name == "jobs") {
       uint64_t jobs = number();
       if (jobs < 1 || jobs > 1024) Complain("--jobs must be 1 to 1024");
@@ -359,12 +360,8 @@ void PrintFailures(const sim::Scenario& scenario, const SearchSummary& summary,
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
   if (value == nullptr) return otherwise;
-  std::optional<uint64_t> number = ParseNumber(value);
   // A shard that took itself for another would leave runs out.
-  if (!number.has_value()) {
-    Complain(absl::StrCat(name, " is no number: \"", value, "\""));
-  }
-  return *number;
+  return NumberOf(name, value);
 }
 
 int RunMany(const std::vector<sim::Scenario>& scenarios, const Options& options,
