@@ -42,10 +42,12 @@ void State::ApplyEnding(std::unique_ptr<Ending> ending) {
     if (connecting()) {
       InterruptConnect(*ending);
     } else {
-      if (Includes(ending->direction, Direction::kInput))
+      if (Includes(ending->direction, Direction::kInput)) {
         InterruptInput(*ending);
-      if (Includes(ending->direction, Direction::kOutput))
+      }
+      if (Includes(ending->direction, Direction::kOutput)) {
         InterruptOutput(*ending);
+      }
     }
     if (ending->direction == Direction::kIo) {
       // With both directions there is no one operation to tell of.
