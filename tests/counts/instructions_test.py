@@ -154,7 +154,7 @@ LIMITS = {
     "round_trip_of_16": 350,
     "datagram": 580,
     "datagram_of_64": 262,
-    "life": 2115,
+    "life": 2150,
 }
 
 if __name__ == "__main__":
