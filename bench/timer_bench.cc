@@ -26,8 +26,8 @@
 #include <utility>
 #include <vector>
 
-#include "aios/async_io_state.h"
 #include "aios/event_loop.h"
+#include "aios/state/state.h"
 #include "aios/timer_wheel.h"
 #include "aios/wait_state_collection.h"
 #include "aios/watcher.h"
@@ -45,7 +45,7 @@ constexpr Nanoseconds kRound = 8'000'000'000;
 // A pass over few timers is repeated.
 constexpr int64_t kOperationsMin = 4096;
 
-constexpr size_t kConnectionSize = sizeof(AsyncIoState);
+constexpr size_t kConnectionSize = sizeof(State);
 
 // The timer of a state, with the event loop that puts it on its wheel.
 class Aios {
