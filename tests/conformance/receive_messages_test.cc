@@ -1054,7 +1054,7 @@ TEST_P(WaitingRepliesTest, WaitWithoutAQueueToo) {
 
 TEST_P(WaitingRepliesTest, AreLostWhenTheyTimeOut) {
   ASSERT_OK(state_->set_write_timeout(absl::Milliseconds(1)));
-  action_ = [this, reply = std::move(action_)](AsyncIoState& state) {
+  action_ = [reply = std::move(action_)](AsyncIoState& state) {
     if (state.write_status() != IoStatus::kTimeout) reply(state);
   };
   // Receiving stops until they have, and goes on by itself.
