@@ -297,7 +297,7 @@ void KeepDatagramsWhole([[maybe_unused]] Handle handle) {
   // Without, there may be other messages, which are none of our business.
   if (ipv4 == 0 && ipv6 == 0) return;
   msghdr message = {};
-  recvmsg(handle, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+  static_cast<void>(recvmsg(handle, &message, MSG_ERRQUEUE | MSG_DONTWAIT));
 #endif
 }
 
