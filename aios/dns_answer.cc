@@ -168,7 +168,7 @@ std::optional<DnsQuestion> ReadDnsQuestion(std::string_view message) {
   if (reader.failed()) return std::nullopt;
   question.end = reader.place();
   for (size_t at = 0; at < name.size();) {
-    auto length = static_cast<size_t>(name[at]);
+    auto length = static_cast<size_t>(static_cast<unsigned char>(name[at]));
     if (at != 0) question.name.push_back('.');
     question.name.append(name, at + 1, length);
     at += 1 + length;

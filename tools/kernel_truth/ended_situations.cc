@@ -117,7 +117,7 @@ void FromPeer(Scene& s) { s.p.Send(s.peer, "unread"); }
 // One after the other, with everything arrived between them.
 using Steps = std::vector<void (*)(Scene&)>;
 
-std::function<void(Scene&)> After(void (Scene::*begin)(), Steps steps) {
+std::function<void(Scene&)> After(void (Scene::*begin)(), const Steps& steps) {
   return [begin, steps](Scene& s) {
     (s.*begin)();
     for (auto step : steps) {
